@@ -1,0 +1,81 @@
+// swift-tools-version: 6.2
+//
+// The map of the house: every target, grouped by tier. A tier may depend on itself and on the tiers above it in this
+// file, never downwards (tests/architecture checks that).
+import PackageDescription
+
+let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+let c: [CSetting] = [
+    .treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra"), .define("_GNU_SOURCE"),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+// src: production libraries with a stable API.
+let src: [Target] = [
+    .systemLibrary(name: "PacketFSUAPI", path: "src/packetfs/uapi"),
+    .systemLibrary(
+        name: "CNuma", path: "src/packetfs/numa", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
+    .target(name: "CPacketFSShims", path: "src/packetfs/shims", cSettings: c),
+    .target(
+        name: "PacketFSMemory", dependencies: ["CNuma", "CPacketFSShims", systemPackage],
+        path: "src/packetfs/memory", swiftSettings: swift),
+    .target(
+        name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", "PacketFSMemory", systemPackage],
+        path: "src/packetfs/ring", swiftSettings: swift),
+    .target(name: "PacketFSGram", path: "src/packetfs/gram", swiftSettings: swift),
+    .target(name: "CPacketFSKernels", path: "src/packetfs/pcpu_isa", cSettings: c),
+    .target(
+        name: "PacketFSPCPU", dependencies: ["CPacketFSKernels", "PacketFSGram"],
+        path: "src/packetfs/pcpu", swiftSettings: swift),
+]
+
+// staging: runners that are almost stable, and the library they share.
+let staging: [Target] = [
+    .target(
+        name: "PacketFSRunner",
+        dependencies: ["PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage],
+        path: "staging/runner", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
+        path: "staging/pfs_proc_pcores", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_shm_ring_bench", dependencies: ["PacketFSRing", "PacketFSMemory", argumentParser],
+        path: "staging/pfs_shm_ring_bench", swiftSettings: swift),
+]
+
+// tests: one suite a target, in the folder of the tier it tests.
+let tests: [Target] = [
+    .testTarget(name: "MemoryTests", dependencies: ["PacketFSMemory"], path: "tests/src/memory", swiftSettings: swift),
+    .testTarget(
+        name: "RingTests", dependencies: ["PacketFSRing", "pfs_shm_ring_bench"], path: "tests/src/ring",
+        swiftSettings: swift),
+    .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
+    .testTarget(
+        name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory"], path: "tests/src/pcpu",
+        swiftSettings: swift),
+    .testTarget(
+        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores"],
+        path: "tests/staging/proc_pcores", swiftSettings: swift),
+    .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
+]
+
+let package = Package(
+    name: "PacketFS",
+    products: [
+        .library(name: "PacketFSMemory", targets: ["PacketFSMemory"]),
+        .library(name: "PacketFSRing", targets: ["PacketFSRing"]),
+        .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
+        .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
+        .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
+        .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: src + staging + tests,
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu17
+)

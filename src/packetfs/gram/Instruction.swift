@@ -1,0 +1,21 @@
+/// One instruction of a program as it travels in a record.
+///
+/// Wire layout (`PfsInsn`): 4 bytes: `u8 opcode`, `u8 imm`, `u16 reserved` (zero). What the opcodes mean is defined by
+/// PacketFSPCPU's `Op`; this module only carries them.
+@frozen
+public struct Instruction: Sendable, Hashable {
+    /// Operation code.
+    public var opcode: UInt8
+    /// Immediate operand; 0 for operations that take none.
+    public var immediate: UInt8
+    /// Reserved; writers set 0 and readers reject anything else.
+    public var reserved: UInt16
+
+    /// Makes an instruction; the opcode is not checked here.
+    @inlinable
+    public init(opcode: UInt8, immediate: UInt8 = 0) {
+        self.opcode = opcode
+        self.immediate = immediate
+        self.reserved = 0
+    }
+}

@@ -1,0 +1,1 @@
+#include "pfs_kernels.h"

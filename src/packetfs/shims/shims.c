@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#include "packetfs_shims.h"
+
+#include <linux/futex.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int pfs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
+{
+	struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+				   .tv_nsec = timeout_ns % 1000000000};
+
+	return (int)syscall(SYS_futex, word, FUTEX_WAIT, expected,
+			    timeout_ns < 0 ? NULL : &timeout, NULL, 0);
+}
+
+int pfs_futex_wake(const uint32_t *word, int waiters)
+{
+	return (int)syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0);
+}
