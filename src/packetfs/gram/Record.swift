@@ -141,6 +141,21 @@ public enum RecordEncoder {
     }
 }
 
+/// Descriptors that were copied to private memory and checked there.
+@frozen
+public struct LoadedDescriptors {
+    /// The checked descriptors, in the caller's scratch memory.
+    public let descriptors: UnsafeBufferPointer<Descriptor>
+    /// The sum of their lengths.
+    public let byteCount: UInt64
+
+    @inlinable
+    init(descriptors: UnsafeBufferPointer<Descriptor>, byteCount: UInt64) {
+        self.descriptors = descriptors
+        self.byteCount = byteCount
+    }
+}
+
 /// A record in memory whose headers have been checked.
 ///
 /// Each header field was read once and checked; the view then uses only its own copies, so a hostile process that
@@ -205,11 +220,11 @@ public struct RecordView {
     /// - Parameters:
     ///   - scratch: private memory for at least ``descriptorCount`` descriptors (precondition).
     ///   - blobByteCount: size of the blob in bytes, below 2^62 (precondition).
-    /// - Returns: the checked descriptors, in `scratch`.
+    /// - Returns: the checked descriptors, in `scratch`, and the sum of their lengths.
     @inlinable
     public func loadDescriptors(
         into scratch: UnsafeMutableBufferPointer<Descriptor>, blobByteCount: Int
-    ) throws(RecordError) -> UnsafeBufferPointer<Descriptor> {
+    ) throws(RecordError) -> LoadedDescriptors {
         precondition(scratch.count >= descriptorCount, "scratch too small")
         precondition(0..<(1 << 62) ~= blobByteCount, "impossible blob size")
         let loaded = UnsafeMutableBufferPointer(rebasing: scratch[..<descriptorCount])
@@ -218,16 +233,18 @@ public struct RecordView {
         let limit = UInt64(blobByteCount)
         var signs: UInt64 = 0
         var flags: UInt32 = 0
+        var total: UInt64 = 0
         for descriptor in loaded {
             let room = limit &- descriptor.offset
             signs |= descriptor.offset | room | (room &- UInt64(descriptor.length))
             flags |= descriptor.flags
+            total &+= UInt64(descriptor.length)
         }
         if signs >> 63 != 0 || flags != 0 {
             let index = loaded.firstIndex { !$0.fits(in: limit) } ?? 0
             throw .descriptorOutOfRange(index: index, loaded[index])
         }
-        return UnsafeBufferPointer(loaded)
+        return LoadedDescriptors(descriptors: UnsafeBufferPointer(loaded), byteCount: total)
     }
 
     /// A private copy of the instructions; empty for a plain record. What they mean is for PacketFSPCPU to check.
