@@ -1,0 +1,46 @@
+import PacketFSGram
+
+/// A program compiled for one instruction set: the form in which it is executed.
+///
+/// Made once per distinct program and used for any number of descriptor tables, from any number of threads at a time:
+/// a plan is immutable. ``Reference`` defines what the results must be.
+public struct Plan: Sendable, CustomStringConvertible {
+    /// The program that the plan executes.
+    public let program: Program
+    /// The instruction set of its kernels.
+    public let isa: ISA
+    let schedule: Schedule
+
+    /// Compiles `program`. Precondition: this CPU runs `isa` (``ISA/supported`` contains it).
+    public init(_ program: Program, isa: ISA) {
+        precondition(ISA.supported.contains(isa), "this CPU does not run \(isa)")
+        self.program = program
+        self.isa = isa
+        schedule = Schedule(program)
+    }
+
+    /// The number of values that the program yields: one for each counteq, crc32c and fnv.
+    public var reducerCount: Int { schedule.sources.count }
+
+    /// Applies the program to each descriptor, as if one after the other, and adds each reducer's values to `totals`, wrapping.
+    ///
+    /// No byte outside the descriptors is read or written. A byte inside a descriptor may be written more than once.
+    ///
+    /// - Parameters:
+    ///   - base: the first byte of the blob. While this runs, nobody else may write the bytes of the descriptors, nor read
+    ///     them if the program writes.
+    ///   - descriptors: precondition: each fits in the blob (``PacketFSGram/Descriptor/fits(in:)``). They may overlap; any
+    ///     alignment and length is allowed.
+    ///   - totals: one value per element of `program.reducers`, in that order.
+    public func execute(
+        on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>,
+        totals: UnsafeMutableBufferPointer<UInt64>
+    ) {
+        precondition(totals.count == reducerCount, "one total per reducing operation")
+        guard !schedule.isEmpty else { return }
+        Portable.execute(schedule, on: base, descriptors: descriptors, totals: totals)
+    }
+
+    /// The program and the instruction set, such as `xor:255,crc32c on vpclmul`.
+    public var description: String { "\(program) on \(isa)" }
+}

@@ -1,0 +1,212 @@
+import Glibc
+import PacketFSGram
+import PacketFSPCPU
+import Testing
+
+/// Every kernel against the reference, once per instruction set that this CPU runs.
+@Suite struct KernelTests {
+    /// One program per way through the kernels, and a few that mix them.
+    static let programs = [
+        "xor:90", "add:7", "xor:255,add:7", "add:3,xor:90", "add:1,xor:5,add:9,xor:66,add:77",
+        "counteq:0", "counteq:0,counteq:131", "counteq:1,counteq:2,counteq:3", "xor:255,add:7,counteq:0",
+        "crc32c", "fnv", "crc32c,fnv,counteq:0", "xor:90,crc32c", "crc32c,xor:90", "add:7,fnv", "xor:3,fnv,xor:3",
+        "crc32c,xor:90,crc32c,add:4,fnv,counteq:9,crc32c", "xor:1,xor:1",
+    ]
+
+    @Test(arguments: ISA.supported, programs)
+    func namedProgramsMatchTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        for seed in UInt64(1)...6 {
+            var generator = SeededGenerator(seed: seed)
+            let original = randomBytes(9000, using: &generator)
+            let table = randomDescriptors(using: &generator, size: original.count, maximumLength: 5000)
+            try expectReferenceResults(plan, original: original, table, "\(plan), seed \(seed)")
+        }
+    }
+
+    @Test(arguments: ISA.supported, UInt64(1)...40)
+    func randomProgramsMatchTheReference(isa: ISA, seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        for _ in 0..<4 {
+            let maximumSteps = Int.random(in: 0..<8, using: &generator) == 0 ? Program.maximumSteps : 7
+            let plan = Plan(try randomProgram(using: &generator, maximumSteps: maximumSteps), isa: isa)
+            let original = randomBytes(7000, using: &generator)
+            let maximumLength = Bool.random(using: &generator) ? 400 : 5000
+            let table = randomDescriptors(using: &generator, size: original.count, maximumLength: maximumLength)
+            try expectReferenceResults(plan, original: original, table, "\(plan), seed \(seed)")
+        }
+    }
+
+    /// The documented distribution: 64 descriptors, 64-byte aligned, 64 to 319 bytes.
+    @Test(
+        arguments: ISA.supported,
+        ["crc32c", "fnv", "counteq:0", "xor:255,add:7,counteq:0", "xor:90,crc32c", "add:1,fnv"])
+    func documentedTablesMatchTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        for seed in UInt64(1)...4 {
+            var generator = SeededGenerator(seed: seed)
+            let original = randomBytes(64 * 400, using: &generator)
+            let table = (0..<64).map { _ in
+                Descriptor(
+                    offset: 64 * UInt64.random(in: 0..<390, using: &generator),
+                    length: UInt32.random(in: 64..<320, using: &generator))
+            }
+            try expectReferenceResults(plan, original: original, table, "\(plan), seed \(seed)")
+        }
+    }
+
+    @Test(arguments: ISA.supported, programs)
+    func everyShortLengthMatchesTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        var generator = SeededGenerator(seed: 11)
+        let original = randomBytes(1300, using: &generator)
+        for length in 0...(text.count < 10 ? 700 : 330) {
+            // Alone, and twelve of a length at once with odd alignments.
+            let offset = UInt64.random(in: 0..<600, using: &generator)
+            let one = [Descriptor(offset: offset, length: UInt32(length))]
+            try expectReferenceResults(plan, original: original, one, "\(plan), length \(length) at \(offset)")
+            guard length % 16 < 2 else { continue }
+            let many = (0..<12).map { Descriptor(offset: offset % 500 + 7 * $0, length: UInt32(length)) }
+            try expectReferenceResults(plan, original: original, many, "\(plan), twelve of length \(length)")
+        }
+    }
+
+    @Test(
+        arguments: ISA.supported,
+        ["crc32c", "fnv", "xor:90,crc32c", "counteq:7", "xor:9,counteq:0", "add:1,fnv,crc32c"])
+    func longRangesMatchTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        var generator = SeededGenerator(seed: 5)
+        let original = randomBytes((1 << 18) + 333, using: &generator)
+        let lengths = [4095, 16384, 16385, 32769, 65536, 65537, 131_000, 1 << 18]
+        for (index, length) in lengths.enumerated() where index >= lengths.count - (text == "crc32c" ? 8 : 3) {
+            let table = [
+                Descriptor(offset: UInt64(index), length: UInt32(length)), Descriptor(offset: 100, length: 77),
+                Descriptor(offset: 9, length: 20_000),
+            ]
+            try expectReferenceResults(plan, original: original, table, "\(plan), length \(length)")
+        }
+    }
+
+    @Test(arguments: ISA.supported)
+    func megabyteChecksumMatchesTheReference(isa: ISA) throws {
+        let plan = Plan(try Program(parsing: "crc32c"), isa: isa)
+        var generator = SeededGenerator(seed: 6)
+        let original = randomBytes((1 << 20) + 64, using: &generator)
+        try expectReferenceResults(
+            plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(isa)")
+    }
+
+    /// Ranges that end at, or start after, an inaccessible page: reading or writing one byte too many crashes the test.
+    @Test(arguments: ISA.supported, programs)
+    func nothingOutsideTheDescriptorsIsTouched(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        let memory = try GuardedMemory(atLeast: 4096)
+        let blob = memory.bytes
+        var generator = SeededGenerator(seed: 3)
+        let original = randomBytes(blob.count, using: &generator)
+        for length in Array(0...330) + [511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4000, 4095, 4096] {
+            let descriptors = [
+                Descriptor(offset: UInt64(blob.count - length), length: UInt32(length)),
+                Descriptor(offset: 0, length: UInt32(length)),
+            ]
+            for table in [descriptors, [Descriptor](repeating: descriptors[length % 2], count: 17)] {
+                blob.copyBytes(from: original)
+                let actual = try plan.run(on: blob, table)
+                var bytes = original
+                var expected = [UInt64](repeating: 0, count: plan.reducerCount)
+                bytes.withUnsafeMutableBytes { copy in
+                    table.withUnsafeBufferPointer {
+                        Reference.execute(plan.program, on: copy, descriptors: $0, totals: &expected)
+                    }
+                }
+                #expect(actual == expected, "\(plan), length \(length)")
+                #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+                if length > 330 { break }
+            }
+        }
+    }
+
+    /// A descriptor must not even rewrite its neighbour's bytes with their own values: they may be another process's. Here
+    /// the neighbours are on a read-only page.
+    @Test(arguments: ISA.supported, programs.filter { $0.contains("xor") || $0.contains("add") })
+    func neighboursAreNotWritten(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        let memory = try GuardedMemory(atLeast: 3 * 4096)
+        let blob = memory.bytes
+        var generator = SeededGenerator(seed: 4)
+        blob.copyBytes(from: randomBytes(blob.count, using: &generator))
+        let page = 4096
+        let start = try #require(blob.baseAddress)
+        try #require(mprotect(start, page, PROT_READ) == 0)
+        try #require(mprotect(start + 2 * page, page, PROT_READ) == 0)
+        for length in Array(1...330) + [1024, 4096] {
+            let before = Array(blob)
+            let table = [
+                Descriptor(offset: UInt64(page), length: UInt32(length)),
+                Descriptor(offset: UInt64(2 * page - length), length: UInt32(length)),
+            ]
+            let actual = try plan.run(on: blob, table)
+            var bytes = before
+            var expected = [UInt64](repeating: 0, count: plan.reducerCount)
+            bytes.withUnsafeMutableBytes { copy in
+                table.withUnsafeBufferPointer {
+                    Reference.execute(plan.program, on: copy, descriptors: $0, totals: &expected)
+                }
+            }
+            #expect(actual == expected, "\(plan), length \(length)")
+            #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+        }
+    }
+
+    @Test(arguments: ISA.supported)
+    func totalsAreAddedToAndWrap(isa: ISA) throws {
+        let plan = Plan(try Program(parsing: "fnv,counteq:1,fnv,counteq:1"), isa: isa)
+        var bytes: [UInt8] = [1, 1, 1]
+        let table = [Descriptor(offset: 0, length: 3), Descriptor(offset: 0, length: 0)]
+        var totals: [UInt64] = [.max, .max - 1, 5, 6]
+        bytes.withUnsafeMutableBytes { blob in
+            table.withUnsafeBufferPointer { table in
+                totals.withUnsafeMutableBufferPointer {
+                    plan.execute(on: blob.baseAddress!, descriptors: table, totals: $0)
+                }
+            }
+        }
+        let fnv = bytes.withUnsafeBytes {
+            Reference.fnv1a($0) &+ Reference.fnv1a(UnsafeRawBufferPointer(rebasing: $0[..<0]))
+        }
+        #expect(totals == [fnv &- 1, 1, 5 &+ fnv, 9])
+    }
+
+    @Test(arguments: ISA.supported)
+    func publishedVectors(isa: ISA) throws {
+        // RFC 3720 appendix B.4 prints the bytes of each CRC least significant first.
+        let ascending = [UInt8](0..<32)
+        let readCommand: [UInt8] =
+            [0x01, 0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0x04, 0]
+            + [0, 0, 0, 0x14, 0, 0, 0, 0x18, 0x28, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0]
+        let crcs: [([UInt8], UInt64)] = [
+            (.init(repeating: 0, count: 32), 0x8A91_36AA), (.init(repeating: 0xFF, count: 32), 0x62A8_AB43),
+            (ascending, 0x46DD_794E), (ascending.reversed(), 0x113F_DB5C), (readCommand, 0xD996_3A56),
+            (Array("123456789".utf8), 0xE306_9283), ([], 0),
+        ]
+        // The test vectors of draft-eastlake-fnv: each string without, then with, its terminating zero.
+        let fnvs: [([UInt8], UInt64)] = [
+            ([], 0xCBF2_9CE4_8422_2325), (Array("a".utf8), 0xAF63_DC4C_8601_EC8C),
+            (Array("foobar".utf8), 0x8594_4171_F739_67E8), ([0], 0xAF63_BD4C_8601_B7DF),
+            (Array("a\0".utf8), 0x089B_E207_B544_F1E4), (Array("foobar\0".utf8), 0x3453_1CA7_168B_8F38),
+        ]
+        let crc = Plan(try Program(parsing: "crc32c"), isa: isa)
+        for (bytes, expected) in crcs {
+            var blob = bytes + [0]
+            let table = [Descriptor(offset: 0, length: UInt32(bytes.count))]
+            #expect(try blob.withUnsafeMutableBytes { try crc.run(on: $0, table) } == [expected], "\(bytes)")
+        }
+        let fnv = Plan(try Program(parsing: "fnv"), isa: isa)
+        for (bytes, expected) in fnvs {
+            var blob = bytes + [0]
+            let table = [Descriptor(offset: 0, length: UInt32(bytes.count))]
+            #expect(try blob.withUnsafeMutableBytes { try fnv.run(on: $0, table) } == [expected], "\(bytes)")
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import Glibc
+import PacketFSGram
+import PacketFSPCPU
+import Testing
+
+/// SplitMix64: small, seedable, the same everywhere. A failing test prints its seed.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// Memory with an inaccessible page directly before and directly after it: one byte too far is a crash.
+struct GuardedMemory: ~Copyable {
+    let bytes: UnsafeMutableRawBufferPointer
+    private let mapping: UnsafeMutableRawBufferPointer
+
+    /// At least `count` bytes, rounded up to whole pages.
+    init(atLeast count: Int) throws {
+        let page = 4096
+        let inner = max(page, (count + page - 1) / page * page)
+        let start = mmap(nil, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        let pointer = try #require(start == MAP_FAILED ? nil : start)
+        try #require(mprotect(pointer + page, inner, PROT_READ | PROT_WRITE) == 0)
+        mapping = UnsafeMutableRawBufferPointer(start: pointer, count: inner + 2 * page)
+        bytes = UnsafeMutableRawBufferPointer(start: pointer + page, count: inner)
+    }
+
+    deinit { munmap(mapping.baseAddress, mapping.count) }
+}
+
+extension Plan {
+    /// Executes over `blob` and returns the totals.
+    func run(on blob: UnsafeMutableRawBufferPointer, _ descriptors: [Descriptor]) throws -> [UInt64] {
+        var totals = [UInt64](repeating: 0, count: reducerCount)
+        let base = try #require(blob.baseAddress)
+        descriptors.withUnsafeBufferPointer { descriptors in
+            totals.withUnsafeMutableBufferPointer { execute(on: base, descriptors: descriptors, totals: $0) }
+        }
+        return totals
+    }
+}
+
+/// Where two blobs differ first; nil if they are equal.
+func firstDifference(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int? {
+    guard memcmp(a.baseAddress!, b.baseAddress!, a.count) != 0 else { return nil }
+    return zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+}
+
+/// Runs the plan and the reference on copies of `original` and expects the same totals and the same bytes everywhere.
+func expectReferenceResults(
+    _ plan: Plan, original: [UInt8], _ descriptors: [Descriptor], _ comment: @autoclosure () -> Comment,
+    sourceLocation: SourceLocation = #_sourceLocation
+) throws {
+    var expectedBytes = original
+    var actualBytes = original
+    var expected = [UInt64](repeating: 0, count: plan.reducerCount)
+    expectedBytes.withUnsafeMutableBytes { blob in
+        descriptors.withUnsafeBufferPointer {
+            Reference.execute(plan.program, on: blob, descriptors: $0, totals: &expected)
+        }
+    }
+    let actual = try actualBytes.withUnsafeMutableBytes { try plan.run(on: $0, descriptors) }
+    #expect(actual == expected, comment(), sourceLocation: sourceLocation)
+    let difference = expectedBytes.withUnsafeBytes { a in actualBytes.withUnsafeBytes { firstDifference(a, $0) } }
+    #expect(difference == nil, comment(), sourceLocation: sourceLocation)
+}
+
+/// A random program of 1 to `maximumSteps` operations; small operands and repeats are likely, so that rules of algebra apply.
+func randomProgram(using generator: inout some RandomNumberGenerator, maximumSteps: Int) throws -> Program {
+    let special: [UInt8] = [0, 1, 7, 0x7F, 0x80, 0xFF]
+    let count = Int.random(in: 1...maximumSteps, using: &generator)
+    let ops = Bool.random(using: &generator) ? Op.allCases : [Op.xor, .add, .xor, .add, Op.allCases.randomElement()!]
+    return try Program(
+        (0..<count).map { _ in
+            let op = ops.randomElement(using: &generator)!
+            guard op.takesImmediate else { return Step(op) }
+            return Step(
+                op,
+                Bool.random(using: &generator)
+                    ? special.randomElement(using: &generator)! : UInt8.random(in: 0...255, using: &generator))
+        })
+}
+
+/// A length from 0 to `maximum` that favours small values and the neighbourhood of multiples of 16, where kernels change
+/// their ways.
+func randomLength(using generator: inout some RandomNumberGenerator, maximum: Int) -> Int {
+    let length =
+        switch Int.random(in: 0..<4, using: &generator) {
+        case 0: Int.random(in: 0...40, using: &generator)
+        case 1: 16 * Int.random(in: 0...40, using: &generator) + Int.random(in: -1...1, using: &generator)
+        case 2: Int.random(in: 0...400, using: &generator)
+        default: Int.random(in: 0...maximum, using: &generator)
+        }
+    return min(max(0, length), maximum)
+}
+
+/// A table of up to 70 descriptors inside `size` bytes: random, repeated, shifted and nested ones, any alignment.
+func randomDescriptors(using generator: inout some RandomNumberGenerator, size: Int, maximumLength: Int) -> [Descriptor]
+{
+    var table: [Descriptor] = []
+    for _ in 0..<Int.random(in: 0...70, using: &generator) {
+        if let previous = table.last, Int.random(in: 0..<6, using: &generator) == 0 {
+            // The same again, or a near neighbour of it.
+            let shift = UInt64(Int.random(in: 0...33, using: &generator))
+            let copy = Descriptor(offset: previous.offset + shift, length: previous.length)
+            table.append(copy.fits(in: UInt64(size)) ? copy : previous)
+        } else {
+            let length = randomLength(using: &generator, maximum: maximumLength)
+            let offset = Int.random(in: 0...(size - length), using: &generator)
+            let aligned = Bool.random(using: &generator) ? offset / 64 * 64 : offset
+            table.append(Descriptor(offset: UInt64(aligned), length: UInt32(length)))
+        }
+    }
+    return table
+}
+
+func randomBytes(_ count: Int, using generator: inout some RandomNumberGenerator) -> [UInt8] {
+    // Half of the blobs use few values, so that counts are not all near count / 256.
+    let mask: UInt8 = Bool.random(using: &generator) ? 0xFF : 0x83
+    return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) & mask }
+}
