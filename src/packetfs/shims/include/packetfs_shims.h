@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Thin shims for the Linux calls that Swift cannot import: those behind _GNU_SOURCE, variadic ones and raw system
- * calls. Each returns what the system call returns (-1 and errno on failure); no policy lives here.
+ * Thin shims for the Linux calls that Swift cannot import: those behind _GNU_SOURCE, variadic ones
+ * and raw system calls. Each returns what the system call returns (-1 and errno on failure); no
+ * policy lives here.
  */
 #ifndef PACKETFS_SHIMS_H
 #define PACKETFS_SHIMS_H
@@ -11,5 +12,23 @@
 /* futex(2) on a word in shared memory (not FUTEX_PRIVATE). timeout_ns < 0 waits without limit. */
 int pfs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 int pfs_futex_wake(const uint32_t *word, int waiters);
+
+/*
+ * Write lock on one byte for the open file description behind fd (F_OFD_SETLK, F_OFD_GETLK;
+ * fcntl(2)). The first never waits: EAGAIN says that another description holds the byte. The second
+ * returns 1 if so, 0 if not.
+ */
+int pfs_ofd_lock_byte(int fd, int64_t offset);
+int pfs_ofd_byte_is_locked(int fd, int64_t offset);
+
+/* Tells the processor that this is a spinning loop. */
+static inline void pfs_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 
 #endif
