@@ -7,6 +7,11 @@ import SystemPackage
 
 @main
 struct ProcPcores: ParsableCommand {
+    static func main() {
+        PCoreWorker.runIfAsked()
+        main(nil)
+    }
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_proc_pcores",
         abstract: "Run a program over byte ranges of a file in many pinned processes, and measure it.",
@@ -102,17 +107,16 @@ struct ProcPcores: ParsableCommand {
         if configuration.sharedRange, configuration.program.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
-        let isa = try ISA.select().rawValue
         let run = try ProcPcoresRun(configuration) { event in
             progress.show(event)
-            if case .sample(let sample) = event { log?.append(sample, isFinal: false, configuration, isa) }
+            if case .sample(let sample) = event { log?.append(sample, isFinal: false, configuration) }
         }
         let outcome = try run.run()
         progress.finish()
-        log?.append(outcome.final, isFinal: true, configuration, isa)
+        log?.append(outcome.final, isFinal: true, configuration)
         if let failure = log?.failure { progress.warn(failure.description) }
-        if outcome.backing.isWeaker(than: configuration.pages) {
-            progress.warn("the blob has \(outcome.backing.pages) only; `just hugepages` shows how to reserve huge pages")
+        if outcome.backing.kind == .small, configuration.pages == .automatic {
+            progress.warn("the blob got ordinary pages only; `just hugepages` shows how to reserve huge ones")
         }
         print(json ? try outcome.json(warnings: progress.warnings) : outcome.summary)
         try end(outcome, log)
@@ -200,9 +204,9 @@ private final class MetricsLog {
 
     init(_ path: FilePath) throws(ToolError) { file = try MetricsCSV(path) }
 
-    func append(_ sample: Sample, isFinal: Bool, _ configuration: RunConfiguration, _ isa: String) {
+    func append(_ sample: Sample, isFinal: Bool, _ configuration: RunConfiguration) {
         do {
-            try file.append(sample, isFinal: isFinal, configuration: configuration, isa: isa)
+            try file.append(sample, isFinal: isFinal, configuration: configuration)
         } catch {
             failure = failure ?? error
         }
@@ -220,9 +224,9 @@ private final class Progress {
 
     func show(_ event: RunEvent) {
         switch event {
-        case .phase(let text): say(text + " ...")
+        case .phase(let text): if !isQuiet { say(text + " ...") }
         case .warning(let text): warn(text)
-        case .sample(let sample): say(sample.liveLine, rewritable: true)
+        case .sample(let sample): if !isQuiet { say(sample.liveLine, rewritable: true) }
         }
     }
 
@@ -237,7 +241,6 @@ private final class Progress {
     }
 
     private func say(_ text: String, rewritable: Bool = false) {
-        guard !isQuiet else { return }
         if rewritable, rewrites {
             _ = try? FileDescriptor.standardError.writeAll("\r\u{1B}[K\(text)".utf8)
             lineIsOpen = true

@@ -103,7 +103,7 @@ struct ControlRegion: ~Copyable {
     var phaseWord: UnsafeMutablePointer<Atomic<UInt32>> { atomic(Self.phaseOffset) }
 
     /// The doorbell on which the parent sleeps.
-    var doorbell: Doorbell { Doorbell(word: atomic(Self.doorbellOffset)) }
+    var doorbell: Doorbell { Doorbell(atomic(Self.doorbellOffset)) }
 
     /// The block of pcore `index`.
     func block(_ index: Int) -> PCoreBlock {

@@ -51,7 +51,7 @@ public struct MetricsCSV: ~Copyable {
 
     /// Appends a row in one write, so that runs at the same time do not mix theirs.
     public func append(
-        _ sample: Sample, isFinal: Bool, configuration: RunConfiguration, isa: String
+        _ sample: Sample, isFinal: Bool, configuration: RunConfiguration
     ) throws(ToolError) {
         let fields = [
             decimals(Double(Clock.realtime()) / 1e9, 3), "\(configuration.pcores)", "\(sample.bytes)",
@@ -59,7 +59,7 @@ public struct MetricsCSV: ~Copyable {
             sample.baselineMegabytesPerSecond.map { decimals($0, 1) } ?? "",
             sample.cpupwn.map { decimals($0, 3) } ?? "", sample.cpupwnPerCPU.map { decimals($0, 3) } ?? "",
             isFinal ? "final" : "live", decimals(Double(sample.elapsedNanoseconds) / 1e9, 3),
-            "\(configuration.descriptorsPerRecord)", "\(configuration.alignment)", isa,
+            "\(configuration.descriptorsPerRecord)", "\(configuration.alignment)", sample.isa.rawValue,
             "\"\(configuration.program)\"",
         ]
         do {

@@ -52,8 +52,8 @@ public enum PCoreWorker {
         // The parent may have died before the request above; then nobody is left to give work.
         guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
         try CPUs.pin(to: cpu)
-        var blob = try HugeBlob.adopt(blobDescriptor)
-        let plan = Plan(try control.program(), isa: try ISA.select())
+        let blob = try HugeBlob.adopt(blobDescriptor)
+        let plan = Plan(try control.program(), isa: try Kernels.selected())
         var engine = Engine(
             plan: plan, block: control.block(index), capacity: Int(parameters.descriptorsPerRecord))
         if let ringDescriptor {
@@ -61,12 +61,12 @@ public enum PCoreWorker {
             var ring = try RingConsumer(
                 attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
             guard awaitStart(control, index) else { return }
-            try engine.consume(&ring, blob: &blob, control: control)
+            try blob.withUnsafeMutableBytes { try engine.consume(&ring, blob: $0, control: control) }
         } else {
             let pool = try engine.prepareBaseline(parameters)
             defer { pool.deallocate() }
             guard awaitStart(control, index) else { return }
-            engine.runBaseline(pool, parameters, blob: &blob, control: control)
+            blob.withUnsafeMutableBytes { engine.runBaseline(pool, parameters, blob: $0, control: control) }
         }
     }
 
@@ -117,7 +117,7 @@ private struct Engine: ~Copyable {
         self.plan = plan
         self.block = block
         scratch = .allocate(capacity: max(capacity, 1))
-        totals = .allocate(capacity: max(plan.reducerCount, 1))
+        totals = .allocate(capacity: plan.reducerCount)
         totals.initialize(repeating: 0)
     }
 
@@ -127,23 +127,21 @@ private struct Engine: ~Copyable {
     }
 
     mutating func consume(
-        _ ring: inout RingConsumer, blob: inout HugeBlob, control: borrowing ControlRegion
+        _ ring: inout RingConsumer, blob: UnsafeMutableRawBufferPointer, control: borrowing ControlRegion
     ) throws {
         let phase = control.phaseWord
         let doorbell = control.doorbell
         let lowWater = Int(control.parameters.lowWater)
-        let byteCount = blob.byteCount
-        let base = blob.base
         let cpuAtStart = Clock.processCPU()
         while phase.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue {
             var taken = 0
-            while taken < PCoreWorker.batch, let bytes = try ring.peek(at: taken) {
-                execute(bytes, base: base, blobByteCount: byteCount)
+            while taken < PCoreWorker.batch, let bytes = try ring.peek(ahead: taken) {
+                execute(bytes, on: blob)
                 taken += 1
             }
             guard taken > 0 else {
                 sleeps += 1
-                _ = ring.waitForRecords(timeout: PCoreWorker.nap)
+                _ = try ring.waitForRecords(timeout: PCoreWorker.nap)
                 continue
             }
             publish()
@@ -155,19 +153,19 @@ private struct Engine: ~Copyable {
 
     /// Checks one record, executes it, or counts it as rejected: a record is executed whole or not at all.
     private mutating func execute(
-        _ bytes: UnsafeRawBufferPointer, base: UnsafeMutableRawPointer, blobByteCount: Int
+        _ bytes: UnsafeRawBufferPointer, on blob: UnsafeMutableRawBufferPointer
     ) {
         guard let record = try? RecordView(validating: bytes), record.instructionCount == 0,
             record.descriptorCount <= scratch.count,
-            let table = try? record.loadDescriptors(into: scratch, blobByteCount: blobByteCount)
+            let table = try? record.loadDescriptors(into: scratch, blobByteCount: blob.count)
         else {
             rejected += 1
             return
         }
-        plan.execute(on: base, descriptors: table.descriptors, totals: totals)
+        plan.execute(on: blob.baseAddress!, descriptors: table.descriptors, totals: totals)
         records += 1
         descriptors += UInt64(table.descriptors.count)
-        bytes += table.byteCount
+        self.bytes += table.byteCount
     }
 
     private func publish() {
@@ -206,11 +204,11 @@ extension Engine {
 
     /// Executes the tables of `pool` over and over for the given time.
     mutating func runBaseline(
-        _ pool: UnsafeMutableBufferPointer<Descriptor>, _ parameters: RunParameters, blob: inout HugeBlob,
-        control: borrowing ControlRegion
+        _ pool: UnsafeMutableBufferPointer<Descriptor>, _ parameters: RunParameters,
+        blob: UnsafeMutableRawBufferPointer, control: borrowing ControlRegion
     ) {
         let each = Int(parameters.descriptorsPerRecord)
-        let base = blob.base
+        let base = blob.baseAddress!
         let cpuAtStart = Clock.processCPU()
         let deadline = Clock.monotonic() + parameters.baselineNanoseconds
         var next = 0

@@ -23,7 +23,7 @@ final class Lane {
     init(
         geometry: RingGeometry, generator: RandomDescriptors, descriptorsPerRecord: Int, limit: UInt64
     ) throws {
-        region = try SharedRegion.create(byteCount: geometry.regionByteCount, name: "pfs-ring")
+        region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs-ring")
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
         ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         self.generator = generator

@@ -21,6 +21,8 @@ public struct Sample: Sendable {
     public var baselineMegabytesPerSecond: Double?
     /// CPUs the pcores are spread over.
     public var cpuCount: Int
+    /// The kernels that run.
+    public var isa: ISA
 
     /// Aggregate rate over the baseline's.
     public var cpupwn: Double? { baselineMegabytesPerSecond.map { megabytesPerSecond / $0 } }
@@ -67,7 +69,7 @@ public struct ProcPcoresRun {
         try configuration.validate()
         self.configuration = configuration
         self.report = report
-        do { isa = try ISA.select() } catch { throw ToolError(.usage, "\(error)") }
+        isa = try Kernels.selected()
         pcoreCPUs = try Self.chooseCPUs(configuration)
         producerCPU = try Self.chooseProducerCPU(configuration, pcoreCPUs: pcoreCPUs)
         if let path = configuration.file {
@@ -101,17 +103,17 @@ public struct ProcPcoresRun {
 
     /// Does the whole run. Whatever way it ends, no process, file or page of it is left.
     public func run() throws -> RunOutcome {
-        var blob = try makeBlob()
-        try fill(&blob)
+        let blob = try makeBlob()
+        try fill(blob)
         var fault: RunFault?
         var baseline: Double?
         if configuration.baselineSeconds > 0 {
-            baseline = try measureBaseline(&blob, &fault)
+            baseline = try measureBaseline(blob, &fault)
             // A writing baseline has changed the bytes that the run starts from.
-            if fault == nil, configuration.program.writes { try fill(&blob) }
+            if fault == nil, configuration.program.writes { try fill(blob) }
         }
         if case .interrupted(let signal)? = fault { throw Interrupted(signal: signal) }
-        let outcome = try runPCores(&blob, baseline: baseline)
+        let outcome = try runPCores(blob, baseline: baseline)
         return try verifyIfAsked(outcome, blob)
     }
 
@@ -163,9 +165,9 @@ public struct ProcPcoresRun {
         return blob
     }
 
-    private func fill(_ blob: inout HugeBlob) throws {
+    private func fill(_ blob: borrowing HugeBlob) throws {
         guard let file else {
-            return blob.fill(seed: configuration.seed, range: Int(range.lowerBound)..<Int(range.upperBound))
+            return try blob.fill(seed: configuration.seed, range: Int(range.lowerBound)..<Int(range.upperBound))
         }
         try blob.fill(from: file.descriptor, fileOffset: 0, count: file.byteCount, at: 0)
     }
@@ -195,7 +197,7 @@ public struct ProcPcoresRun {
 
     // MARK: - Baseline
 
-    private func measureBaseline(_ blob: inout HugeBlob, _ fault: inout RunFault?) throws -> Double? {
+    private func measureBaseline(_ blob: borrowing HugeBlob, _ fault: inout RunFault?) throws -> Double? {
         report(.phase("baseline: one process, no ring, \(format(configuration.baselineSeconds)) s"))
         var parameters = parameters()
         parameters.pcores = 1
@@ -226,7 +228,7 @@ public struct ProcPcoresRun {
 
     // MARK: - The run
 
-    private func runPCores(_ blob: inout HugeBlob, baseline: Double?) throws -> RunOutcome {
+    private func runPCores(_ blob: borrowing HugeBlob, baseline: Double?) throws -> RunOutcome {
         let count = configuration.pcores
         try raiseDescriptorLimit(to: UInt64(3 * count + 64))
         report(.phase("starting \(count) pcores on CPUs \(CPUs.describe(pcoreCPUs))"))
@@ -301,7 +303,7 @@ public struct ProcPcoresRun {
         var nextTick = start
         var last = Sample(
             elapsedNanoseconds: 0, bytes: 0, records: 0, descriptors: 0, megabytesPerSecond: 0, recordsPerSecond: 0,
-            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, lanes.count))
+            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, lanes.count), isa: isa)
         while true {
             let now = Clock.monotonic()
             if now >= nextTick {
@@ -325,10 +327,10 @@ public struct ProcPcoresRun {
             } else if now >= end {
                 return nil
             }
-            // [D1] arm, look again, sleep: pairs with the pcore that releases records, then rings.
+            // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
             if try fillAll(lanes) == 0 {
                 doorbell.arm()
-                if try fillAll(lanes) == 0 { doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
+                if try fillAll(lanes) == 0 { _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
                 doorbell.disarm()
             }
         }
@@ -380,7 +382,7 @@ public struct ProcPcoresRun {
                 "verifying \(outcome.final.bytes / 1_000_000) MB with the reference implementation "
                     + "(one byte at a time: this takes longer than the run)"))
         var verified = outcome
-        var verifier = try Verifier(configuration: configuration, range: range, file: file)
+        let verifier = try Verifier(configuration: configuration, range: range, file: file)
         verified.difference = try verifier.firstDifference(
             of: verified.pcores, blob: blob, generators: (0..<configuration.pcores).map(generator), signals: signals)
         verified.verified = verified.difference == nil && verified.rejectedRecords == 0

@@ -96,7 +96,7 @@ public struct RunOutcome: Sendable {
             elapsedNanoseconds: end - start, bytes: bytes, records: records,
             descriptors: pcores.reduce(0) { $0 + $1.descriptors },
             megabytesPerSecond: Double(bytes) / seconds / 1e6, recordsPerSecond: Double(records) / seconds,
-            baselineMegabytesPerSecond: baseline, cpuCount: Set(pcores.map(\.cpu)).count)
+            baselineMegabytesPerSecond: baseline, cpuCount: Set(pcores.map(\.cpu)).count, isa: isa)
     }
 }
 

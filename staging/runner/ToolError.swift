@@ -1,3 +1,5 @@
+import PacketFSMemory
+
 /// Exit codes of every tool, after sysexits(3). A run ended by a signal exits with 128 plus its number.
 public enum ToolExit: Int32, Sendable {
     /// The work is done.
@@ -31,5 +33,27 @@ public struct ToolError: Error, Sendable, CustomStringConvertible {
     public init(_ exit: ToolExit, _ description: String) {
         self.exit = exit
         self.description = description
+    }
+}
+
+extension ToolError {
+    /// Gives any error of the libraries its exit code.
+    public init(any error: any Error) {
+        switch error {
+        case let error as ToolError: self = error
+        case let error as MemoryError: self.init(Self.exit(for: error), error.description)
+        default: self.init(.system, "\(error)")
+        }
+    }
+
+    private static func exit(for error: MemoryError) -> ToolExit {
+        switch error {
+        case .shortage, .unavailable, .notUsable: .unavailable
+        case .invalid, .outOfRange: .usage
+        case .inputTooShort: .io
+        case .system(_, _, .permissionDenied), .system(_, _, .notPermitted): .permission
+        case .system(_, _, .noSuchFileOrDirectory), .system(_, _, .notDirectory): .noInput
+        case .system: .system
+        }
     }
 }

@@ -34,7 +34,7 @@ public enum Difference: Sendable, CustomStringConvertible {
 struct Verifier: ~Copyable {
     private let configuration: RunConfiguration
     private let range: Range<UInt64>
-    private var copy: HugeBlob
+    private let copy: HugeBlob
 
     init(configuration: RunConfiguration, range: Range<UInt64>, file: InputFile?) throws {
         self.configuration = configuration
@@ -44,18 +44,18 @@ struct Verifier: ~Copyable {
         if let file {
             try copy.fill(from: file.descriptor, fileOffset: 0, count: min(file.byteCount, end), at: 0)
         } else {
-            copy.fill(seed: configuration.seed, range: start..<end)
+            try copy.fill(seed: configuration.seed, range: start..<end)
         }
     }
 
     /// Recomputes what `pcores` say they did and compares; nil if all of it agrees.
-    mutating func firstDifference(
+    func firstDifference(
         of pcores: [PCoreResult], blob: borrowing HugeBlob, generators: [RandomDescriptors],
         signals: TerminationSignals
     ) throws -> Difference? {
         let program = configuration.program
         let perRecord = configuration.descriptorsPerRecord
-        let memory = SendableMemory(UnsafeMutableRawBufferPointer(start: copy.base, count: copy.byteCount))
+        let memory = copy.withUnsafeMutableBytes { SendableMemory($0) }
         let interruption = Atomic<Int32>(0)
         let differences = Mutex<[Int: Difference]>([:])
         DispatchQueue.concurrentPerform(iterations: pcores.count) { index in
@@ -101,9 +101,10 @@ struct Verifier: ~Copyable {
     private func firstDifferentByte(_ blob: borrowing HugeBlob) -> Difference? {
         // Without a writing program this shows that nothing wrote.
         let (start, end) = (Int(range.lowerBound), Int(range.upperBound))
-        let final = UnsafeRawBufferPointer(start: blob.base, count: end)
-        let expected = UnsafeRawBufferPointer(start: copy.base, count: end)
-        guard let offset = (start..<end).first(where: { final[$0] != expected[$0] }) else { return nil }
+        let final = blob.bytes
+        let expected = copy.bytes
+        guard let offset = (start..<end).first(where: { offset in
+            final.unsafeLoad(fromByteOffset: offset, as: UInt8.self) != expected.unsafeLoad(fromByteOffset: offset, as: UInt8.self) }) else { return nil }
         return .byte(offset: offset, found: final[offset], expected: expected[offset])
     }
 }
