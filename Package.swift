@@ -20,7 +20,9 @@ let src: [Target] = [
     .target(name: "CPacketFSShims", path: "src/packetfs/shims", cSettings: c),
     .target(
         name: "PacketFSMemory", dependencies: ["CNuma", "CPacketFSShims", systemPackage],
-        path: "src/packetfs/memory", swiftSettings: swift),
+        path: "src/packetfs/memory",
+        // Lifetimes: properties that return RawSpan and MutableRawSpan; concerns this module alone, not its clients.
+        swiftSettings: swift + [.enableExperimentalFeature("Lifetimes")]),
     .target(
         name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", "PacketFSMemory", systemPackage],
         path: "src/packetfs/ring", swiftSettings: swift),

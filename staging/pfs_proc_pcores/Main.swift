@@ -137,7 +137,8 @@ struct ProcPcores: ParsableCommand {
                 "verification failed: \(outcome.difference?.description ?? "records were rejected")")
         }
         if outcome.rejectedRecords > 0 {
-            throw ToolError(.system, "\(outcome.rejectedRecords) records were out of bounds: shared memory was corrupted")
+            throw ToolError(
+                .system, "\(outcome.rejectedRecords) records were out of bounds: shared memory was corrupted")
         }
         if let failure = log?.failure { throw failure }
     }
@@ -181,7 +182,8 @@ struct ProcPcores: ParsableCommand {
         guard op == nil || prog == nil else { throw ToolError(.usage, "--op and --prog exclude each other") }
         guard imm == nil || op != nil else { throw ToolError(.usage, "--imm needs --op") }
         if let op, op.contains(where: { $0 == ":" || $0 == "," }) {
-            throw ToolError(.usage, "--op \"\(op)\": takes one operation's name; use --imm for its immediate, --prog for several")
+            throw ToolError(
+                .usage, "--op \"\(op)\": takes one operation's name; use --imm for its immediate, --prog for several")
         }
         do {
             return try Program(parsing: prog ?? (op ?? "fnv") + (imm.map { ":" + $0 } ?? ""))

@@ -80,14 +80,17 @@ struct ControlRegion: ~Copyable {
 
     /// Maps the region that `descriptor`, inherited from the parent, stands for.
     init(adopting descriptor: FileDescriptor) throws {
-        region = try SharedRegion.map(descriptor)
+        let region = try SharedRegion.map(descriptor)
         guard region.byteCount >= Self.blocksOffset, region.base.load(as: UInt64.self) == Self.magic,
-            region.byteCount >= Self.blocksOffset + Int(parameters.pcores) * Self.blockByteCount
+            region.byteCount >= Self.blocksOffset + Int(Self.parameters(region).pcores) * Self.blockByteCount
         else { throw ToolError(.system, "descriptor \(descriptor.rawValue) is no control region") }
+        self.region = region
     }
 
-    var parameters: RunParameters {
-        region.base.load(fromByteOffset: Self.parametersOffset, as: RunParameters.self)
+    var parameters: RunParameters { Self.parameters(region) }
+
+    private static func parameters(_ region: borrowing SharedRegion) -> RunParameters {
+        region.base.load(fromByteOffset: parametersOffset, as: RunParameters.self)
     }
 
     func program() throws(ProgramError) -> Program {

@@ -59,7 +59,8 @@ struct Fleet: ~Copyable {
             guard result == 0 else {
                 throw ToolError(
                     .system,
-                    "cannot start process \(index): \(call): \(Errno(rawValue: result)); check `ulimit -u` and `ulimit -n`")
+                    "cannot start process \(index): \(call): \(Errno(rawValue: result)); check `ulimit -u` and `ulimit -n`"
+                )
             }
         }
         var actions = posix_spawn_file_actions_t()

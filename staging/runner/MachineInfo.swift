@@ -29,7 +29,8 @@ public struct MachineInfo: Sendable, Encodable {
         cpus = (try? CPUs.allowed().count) ?? 0
         memoryBytes = UInt64(sysconf(Int32(_SC_PHYS_PAGES))) * UInt64(sysconf(Int32(_SC_PAGESIZE)))
         let model = Self.text(of: "/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
-        cpuModel = model.flatMap { $0.split(separator: ":", maxSplits: 1).last.map { String($0.drop(while: \.isWhitespace)) } }
+        cpuModel =
+            model.flatMap { $0.split(separator: ":", maxSplits: 1).last.map { String($0.drop(while: \.isWhitespace)) } }
             ?? "unknown"
     }
 

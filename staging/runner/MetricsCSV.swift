@@ -5,7 +5,7 @@ import SystemPackage
 /// Columns: `ts_s` (seconds since 1970), `pcores`, `bytes` (payload so far), `mbps` (10^6 bytes/s since the row before; over the
 /// whole run in a final row), `records` (so far), `baseline_mbps`, `cpupwn`, `cpupwn_per_cpu`, `kind` (`live` or `final`),
 /// `elapsed_s`, `dpf`, `align`, `isa`, `program`. A value that was not measured is empty.
-public struct MetricsCSV: ~Copyable {
+public final class MetricsCSV {
     static let header =
         "ts_s,pcores,bytes,mbps,records,baseline_mbps,cpupwn,cpupwn_per_cpu,kind,elapsed_s,dpf,align,isa,program"
     private let path: FilePath
@@ -18,16 +18,12 @@ public struct MetricsCSV: ~Copyable {
         if !folder.isEmpty { Directory.create(folder) }
         do {
             descriptor = try FileDescriptor.open(
-                path, .readWrite, options: [.append, .create, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+                path, .readWrite, options: [.append, .create, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
         } catch {
             throw ToolError(.cannotCreate, "cannot write \(path): \(error); choose another file with --csv")
         }
-        do {
-            try writeHeaderIfNew()
-        } catch {
-            try? descriptor.close()
-            throw error
-        }
+        try writeHeaderIfNew()
     }
 
     deinit { try? descriptor.close() }

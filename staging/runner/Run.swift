@@ -175,7 +175,8 @@ public struct ProcPcoresRun {
     private func parameters() -> RunParameters {
         RunParameters(
             parentPID: getpid(), pcores: UInt32(configuration.pcores),
-            descriptorsPerRecord: UInt32(configuration.descriptorsPerRecord), alignment: UInt32(configuration.alignment),
+            descriptorsPerRecord: UInt32(configuration.descriptorsPerRecord),
+            alignment: UInt32(configuration.alignment),
             seed: configuration.seed, lowWater: lowWater, instructionCount: 0,
             baselineNanoseconds: UInt64(configuration.baselineSeconds * 1e9), rangeStart: range.lowerBound,
             rangeEnd: range.upperBound)

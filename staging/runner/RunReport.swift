@@ -1,9 +1,10 @@
+import PacketFSPCPU
+
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #else
     import Foundation
 #endif
-import PacketFSPCPU
 
 /// The machine-readable report of a run: one JSON document, described in docs/reports.md.
 ///
@@ -162,7 +163,8 @@ extension RunOutcome {
         line(
             "throughput",
             "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in \(decimals(seconds, 2)) s, "
-                + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s")
+                + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
+        )
         if configuration.program.steps.count > 1 {
             line(
                 "operations",

@@ -40,12 +40,13 @@ struct Verifier: ~Copyable {
         self.configuration = configuration
         self.range = range
         let (start, end) = (Int(range.lowerBound), Int(range.upperBound))
-        copy = try HugeBlob.create(byteCount: end)
+        let copy = try HugeBlob.create(byteCount: end)
         if let file {
             try copy.fill(from: file.descriptor, fileOffset: 0, count: min(file.byteCount, end), at: 0)
         } else {
             try copy.fill(seed: configuration.seed, range: start..<end)
         }
+        self.copy = copy
     }
 
     /// Recomputes what `pcores` say they did and compares; nil if all of it agrees.
@@ -101,11 +102,12 @@ struct Verifier: ~Copyable {
     private func firstDifferentByte(_ blob: borrowing HugeBlob) -> Difference? {
         // Without a writing program this shows that nothing wrote.
         let (start, end) = (Int(range.lowerBound), Int(range.upperBound))
-        let final = blob.bytes
-        let expected = copy.bytes
-        guard let offset = (start..<end).first(where: { offset in
-            final.unsafeLoad(fromByteOffset: offset, as: UInt8.self) != expected.unsafeLoad(fromByteOffset: offset, as: UInt8.self) }) else { return nil }
-        return .byte(offset: offset, found: final[offset], expected: expected[offset])
+        return blob.withUnsafeMutableBytes { found in
+            copy.withUnsafeMutableBytes { expected in
+                guard let offset = (start..<end).first(where: { found[$0] != expected[$0] }) else { return nil }
+                return .byte(offset: offset, found: found[offset], expected: expected[offset])
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "packetfs_shims.h"
+#include "pfs_sync.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Thin shims for the Linux calls that Swift cannot import: those behind _GNU_SOURCE, variadic ones
- * and raw system calls. Each returns what the system call returns (-1 and errno on failure); no
- * policy lives here.
+ * Waiting and locking between processes.
+ *
+ * Thin shims for Linux calls that Swift cannot import: those behind _GNU_SOURCE, variadic ones and
+ * raw system calls. Each returns what the system call returns (-1 and errno on failure) unless it
+ * says otherwise; no policy lives here.
  */
-#ifndef PACKETFS_SHIMS_H
-#define PACKETFS_SHIMS_H
+#ifndef PFS_SYNC_H
+#define PFS_SYNC_H
 
 #include <stdint.h>
 
