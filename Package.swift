@@ -49,7 +49,9 @@ let staging: [Target] = [
 
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
-    .testTarget(name: "MemoryTests", dependencies: ["PacketFSMemory"], path: "tests/src/memory", swiftSettings: swift),
+    .testTarget(
+        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
+        path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
         name: "RingTests", dependencies: ["PacketFSRing", "pfs_shm_ring_bench"], path: "tests/src/ring",
         swiftSettings: swift),

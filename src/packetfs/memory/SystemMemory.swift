@@ -192,8 +192,10 @@ enum TransparentHugePages {
     /// Whether memfds may get them when they ask with madvise(2): the word in brackets of `shmem_enabled`.
     static func enabledForMemfd(_ read: (String) -> String? = readText) -> Bool {
         guard let choices = read("\(folder)/shmem_enabled"),
-            let chosen = choices.split(separator: "[").dropFirst().first?.split(separator: "]").first
+            let open = choices.firstIndex(of: "["),
+            let close = choices[open...].firstIndex(of: "]")
         else { return false }
+        let chosen = choices[open..<close].dropFirst()
         return ["always", "within_size", "advise", "force"].contains(chosen)
     }
 
