@@ -1,3 +1,4 @@
+import CPacketFSKernels
 import PacketFSGram
 
 /// A program compiled for one instruction set: the form in which it is executed.
@@ -10,6 +11,8 @@ public struct Plan: Sendable, CustomStringConvertible {
     /// The instruction set of its kernels.
     public let isa: ISA
     let schedule: Schedule
+    /// The form for the C kernels; nil on the portable tier.
+    private let compiled: Compiled?
 
     /// Compiles `program`. Precondition: this CPU runs `isa` (``ISA/supported`` contains it).
     public init(_ program: Program, isa: ISA) {
@@ -17,6 +20,7 @@ public struct Plan: Sendable, CustomStringConvertible {
         self.program = program
         self.isa = isa
         schedule = Schedule(program)
+        compiled = isa == .portable ? nil : Compiled(schedule)
     }
 
     /// The number of values that the program yields: one for each counteq, crc32c and fnv.
@@ -38,7 +42,15 @@ public struct Plan: Sendable, CustomStringConvertible {
     ) {
         precondition(totals.count == reducerCount, "one total per reducing operation")
         guard !schedule.isEmpty else { return }
-        Portable.execute(schedule, on: base, descriptors: descriptors, totals: totals)
+        guard let compiled, let tier = isa.tier else {
+            return Portable.execute(schedule, on: base, descriptors: descriptors, totals: totals)
+        }
+        // Descriptor has the layout of struct pfs_descriptor: that of the wire.
+        UnsafeRawBufferPointer(descriptors).withMemoryRebound(to: pfs_descriptor.self) { descriptors in
+            pfs_execute(
+                tier, compiled.plan, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
+                descriptors.baseAddress, descriptors.count, totals.baseAddress)
+        }
     }
 
     /// The program and the instruction set, such as `xor:255,crc32c on vpclmul`.

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pCPU kernels for x86-64, one set ("tier") per instruction set, chosen at run time. Whole loops live behind this
- * boundary: a call per table of descriptors, never one per vector.
+ * The pCPU kernels for x86-64, one set ("tier") per instruction set, chosen at run time.
+ *
+ * A call executes a plan over a whole table of descriptors: loops live behind this boundary, never single vectors.
+ * Nothing here checks its arguments, allocates memory or keeps state; every function is thread-safe.
  */
 #ifndef PFS_KERNELS_H
 #define PFS_KERNELS_H
@@ -17,7 +19,87 @@ enum pfs_tier {
 	PFS_TIER_VPCLMUL,
 };
 
+/* A range of bytes of the blob; the layout is that of a record's descriptor table. */
+struct pfs_descriptor {
+	uint64_t offset;
+	uint32_t length;
+	uint32_t flags;
+};
+
+enum {
+	PFS_MAX_REDUCERS = 32, /* a program has at most 32 operations */
+	PFS_MAX_ROUNDS = 17,   /* 32 alternating adds and xors, beginning with an add */
+	PFS_MAX_LEVELS = 16,   /* a digest, then at least one map and one digest for each level more */
+};
+
+/* A map of bytes: y = (x ^ flip[i]) + add[i], modulo 256, for i in 0..<count in turn. */
+struct pfs_rounds {
+	uint32_t count;
+	uint8_t flip[PFS_MAX_ROUNDS];
+	uint8_t add[PFS_MAX_ROUNDS];
+};
+
+/* What the digests of a level are: bits of pfs_level.digests, and the low bit of a digest's value index. */
+enum pfs_digest {
+	PFS_DIGEST_CRC32C = 0,
+	PFS_DIGEST_FNV = 1,
+};
+
+/* A point of the program at which digests look at the bytes. */
+struct pfs_level {
+	struct pfs_rounds step; /* from the bytes of the level before (at first: as loaded) to these */
+	uint32_t digests;	/* 1 << enum pfs_digest, or-ed */
+};
+
+/*
+ * A program as the kernels see it. The values that it yields are indexed: counter i is value i; digest d of level l is value
+ * PFS_MAX_REDUCERS + 2 * l + d.
+ */
+struct pfs_plan {
+	uint32_t counter_count;
+	uint8_t counters[PFS_MAX_REDUCERS]; /* bytes to count among the bytes as loaded */
+	struct pfs_rounds final;	    /* from the bytes as loaded to what stays in memory */
+	uint32_t level_count;
+	uint32_t first_level_is_final; /* whether the first level sees the bytes that stay in memory */
+	struct pfs_level levels[PFS_MAX_LEVELS];
+	uint32_t reducer_count;
+	uint8_t sources[PFS_MAX_REDUCERS]; /* the value index of each reducing operation */
+};
+
+/*
+ * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli polynomial and
+ * bit-reflected. The same for everyone: fill one and share it.
+ *
+ * Two kinds of multiplier, after where the product goes:
+ *  - fold: 64-bit halves of a 128-bit lane become a lane d bytes further on. carry-less products of reflected operands
+ *    come out multiplied by x, hence x^(8d + 63) for the first half and x^(8d - 1) for the second, in the upper 32 bits.
+ *  - advance: a 32-bit register moves on by n zero bytes. The 64-bit product goes through the crc32 instruction from 0, which
+ *    multiplies by x^32; hence x^(8n - 33).
+ */
+struct pfs_crc_constants {
+	uint64_t fold[65][2];	      /* by d = 0...64 bytes */
+	uint64_t retreat[65];	      /* advance by minus d bytes */
+	uint32_t advance[1024];	      /* by n bytes */
+	uint64_t advance_kib[32];     /* by 2^i KiB */
+	uint32_t ones[1024];	      /* the register of all ones after n zero bytes */
+	uint32_t slices[8][256];      /* [k][b]: the register after byte b and k zero bytes, from 0 */
+	uint64_t long_wide[2][5];     /* advances of the long blocks with 16-byte streams, see crc32c.h */
+	uint64_t long_narrow[2][5];   /* ... with 32-byte streams */
+};
+
+/* Fills the constants; some hundred thousand cycles. */
+void pfs_crc_constants_init(struct pfs_crc_constants *constants);
+
 /* The tiers that this CPU and operating system can run: bit (1 << tier) for each. */
 uint32_t pfs_cpu_tiers(void);
+
+/*
+ * Applies the plan to each descriptor, as if one after the other, and adds the value of each reducing operation to
+ * totals[0..<plan->reducer_count], wrapping. Touches no byte outside the descriptors. The CPU must run the tier, and the
+ * descriptors must lie inside the blob at base.
+ */
+void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
+		 const struct pfs_crc_constants *constants, uint8_t *base,
+		 const struct pfs_descriptor *descriptors, size_t count, uint64_t *totals);
 
 #endif

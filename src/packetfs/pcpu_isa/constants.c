@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+/* The CRC-32C kernels' constants, computed from the polynomial. */
+#include "internal.h"
+
+static const uint32_t polynomial = 0x82F63B78; /* reflected: bit 31 is x^0, bit 0 is x^31 */
+static const uint32_t one = 0x80000000;
+
+static uint32_t times_x(uint32_t a)
+{
+	return (a & 1) ? (a >> 1) ^ polynomial : a >> 1;
+}
+
+static uint32_t divided_by_x(uint32_t a)
+{
+	/* The polynomial has a constant term, so x has an inverse. */
+	return (a & one) ? ((a ^ polynomial) << 1) | 1 : a << 1;
+}
+
+static uint32_t multiply(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	for (uint32_t bit = one; bit; bit >>= 1) {
+		if (a & bit)
+			product ^= b;
+		b = times_x(b);
+	}
+	return product;
+}
+
+/* x^exponent */
+static uint32_t power(int64_t exponent)
+{
+	uint32_t result = one;
+	uint32_t square = exponent < 0 ? divided_by_x(one) : times_x(one);
+	uint64_t rest = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent;
+
+	for (; rest; rest >>= 1) {
+		if (rest & 1)
+			result = multiply(result, square);
+		square = multiply(square, square);
+	}
+	return result;
+}
+
+static uint32_t advance_by(int64_t bytes)
+{
+	return power(8 * bytes - 33);
+}
+
+/* Advances for a block of crc32c.h: of each stream's register to the end of the block, then of the register before it. */
+static void block_advances(uint64_t advances[5], int64_t iterations, int64_t stream_bytes)
+{
+	int64_t stream = iterations * stream_bytes;
+	int64_t vector = iterations * 64;
+
+	for (int i = 0; i < 4; ++i)
+		advances[i] = advance_by((3 - i) * stream + vector);
+	advances[4] = advance_by(4 * stream + vector);
+}
+
+void pfs_crc_constants_init(struct pfs_crc_constants *constants)
+{
+	uint32_t ones = ~0u;
+	uint32_t advance = advance_by(0);
+
+	for (int d = 0; d <= 64; ++d) {
+		constants->fold[d][0] = (uint64_t)power(8 * d + 63) << 32;
+		constants->fold[d][1] = (uint64_t)power(8 * d - 1) << 32;
+		constants->retreat[d] = advance_by(-d);
+	}
+	for (int n = 0; n < 1024; ++n) {
+		constants->advance[n] = advance;
+		constants->ones[n] = ones;
+		for (int bit = 0; bit < 8; ++bit) {
+			advance = times_x(advance);
+			ones = times_x(ones);
+		}
+	}
+	for (int i = 0; i < 32; ++i)
+		constants->advance_kib[i] = advance_by((int64_t)1024 << i);
+	for (int byte = 0; byte < 256; ++byte) {
+		uint32_t crc = byte;
+
+		for (int k = 0; k < 8; ++k) {
+			for (int bit = 0; bit < 8; ++bit)
+				crc = times_x(crc);
+			constants->slices[k][byte] = crc;
+		}
+	}
+	for (int i = 0; i < 2; ++i) {
+		static const int64_t iterations[2] = {LONG_ITERATIONS, MIDDLE_ITERATIONS};
+
+		block_advances(constants->long_wide[i], iterations[i], 16);
+		block_advances(constants->long_narrow[i], iterations[i], 32);
+	}
+}

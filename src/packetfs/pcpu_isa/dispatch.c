@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+/* Which tiers there are, and the way into each. */
+#include "internal.h"
+
+uint32_t pfs_cpu_tiers(void)
+{
+	uint32_t tiers = 0;
+
+#ifdef __x86_64__
+	__builtin_cpu_init();
+	tiers |= 1u << PFS_TIER_SSE2;
+	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("pclmul"))
+		return tiers;
+	tiers |= 1u << PFS_TIER_SSE42;
+	/* The builtin also asks whether the operating system saves the 256-bit registers. */
+	if (!__builtin_cpu_supports("avx2"))
+		return tiers;
+	tiers |= 1u << PFS_TIER_AVX2;
+	if (__builtin_cpu_supports("vpclmulqdq"))
+		tiers |= 1u << PFS_TIER_VPCLMUL;
+#endif
+	return tiers;
+}
+
+void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
+		 const struct pfs_crc_constants *constants, uint8_t *base,
+		 const struct pfs_descriptor *descriptors, size_t count, uint64_t *totals)
+{
+#ifdef __x86_64__
+	static pfs_tier_execute *const tiers[] = {
+		[PFS_TIER_SSE2] = pfs_execute_sse2,
+		[PFS_TIER_SSE42] = pfs_execute_sse42,
+		[PFS_TIER_AVX2] = pfs_execute_avx2,
+		[PFS_TIER_VPCLMUL] = pfs_execute_vpclmul,
+	};
+	struct values values;
+
+	memset(values.counters, 0, plan->counter_count * sizeof(values.counters[0]));
+	memset(values.digests, 0, plan->level_count * sizeof(values.digests[0]));
+	tiers[tier](plan, constants, base, descriptors, count, &values);
+	for (uint32_t i = 0; i < plan->reducer_count; ++i) {
+		uint32_t source = plan->sources[i];
+		uint32_t digest = source - PFS_MAX_REDUCERS;
+
+		totals[i] += source < PFS_MAX_REDUCERS ? values.counters[source]
+						       : values.digests[digest / 2][digest % 2];
+	}
+#else
+	/* No tier is supported, so nobody may call this. */
+	(void)tier, (void)plan, (void)constants, (void)base, (void)descriptors, (void)count;
+	(void)totals;
+	__builtin_trap();
+#endif
+}

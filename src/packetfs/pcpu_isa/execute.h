@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A plan over a table of descriptors. Included once per tier, after the kernels.
+ *
+ * Ranges are digested in batches, because the digests of one range are chains of dependent instructions and only several
+ * chains at once keep a core busy. Order matters only where a program writes and descriptors overlap. The pass over
+ * memory therefore runs in table order, and what digests need is copied to a scratch area in the first-level cache
+ * on the way; then nothing later can change it.
+ */
+
+/* Whether digests can look at the blob itself, with no copy. */
+ALWAYS_INLINE int TIER(reads_in_place)(const struct pfs_plan *plan, size_t batch)
+{
+	if (plan->level_count > 1)
+		return 0;
+	if (plan->final.count)
+		return plan->first_level_is_final && batch == 1;
+	return plan->levels[0].step.count == 0;
+}
+
+struct TIER(states) {
+	uint32_t crc[PFS_MAX_LEVELS][BATCH];
+	uint64_t fnv[PFS_MAX_LEVELS][BATCH];
+};
+
+/* Everything that a plan does to one set of ranges, all of which together fit in the scratch area. */
+static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+			  struct range *ranges, size_t count, uint8_t *scratch,
+			  struct TIER(states) * states, int fresh, uint64_t *counters)
+{
+	int in_place = TIER(reads_in_place)(plan, count);
+	int has_pass = plan->final.count || plan->counter_count;
+	int late = plan->final.count && plan->first_level_is_final;
+	uint8_t *end = scratch;
+
+	if (in_place) {
+		if (has_pass)
+			TIER(pass)(ranges, count, plan, counters);
+	} else {
+		for (size_t i = 0; i < count; ++i) {
+			struct range source = ranges[i];
+
+			if (has_pass && late)
+				TIER(pass)(&source, 1, plan, counters);
+			memcpy(end, source.start, source.length);
+			if (has_pass && !late)
+				TIER(pass)(&source, 1, plan, counters);
+			ranges[i].start = end;
+			end += source.length;
+		}
+	}
+	for (uint32_t l = 0; l < plan->level_count; ++l) {
+		const struct pfs_level *level = &plan->levels[l];
+
+		if (!in_place && !(l == 0 && late))
+			TIER(map_scratch)(scratch, end - scratch, &level->step);
+		if (level->digests & 1 << PFS_DIGEST_CRC32C)
+			TIER(crc32c)(constants, ranges, count, states->crc[l], fresh);
+		if (level->digests & 1 << PFS_DIGEST_FNV)
+			TIER(fnv)(ranges, count, states->fnv[l]);
+	}
+}
+
+/* Takes a batch from the table: as many descriptors as fit; of a long one its first fragment. */
+ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t count,
+				size_t fragment, int writes)
+{
+	size_t taken = 0;
+	size_t bytes = 0;
+
+	for (; taken < count && taken < BATCH; ++taken) {
+		size_t length = descriptors[taken].length;
+
+		if (length > fragment) {
+			/* Its later fragments come after the others' ends: only if nobody minds the order. */
+			if (writes)
+				return taken ? taken : 1;
+			length = fragment;
+		}
+		bytes += length;
+		if (bytes > SCRATCH)
+			break;
+	}
+	return taken;
+}
+
+static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+			 struct values *values)
+{
+	_Alignas(64) uint8_t scratch[SCRATCH + 4 * VECTOR];
+	struct TIER(states) states;
+	struct range ranges[BATCH];
+	size_t fragment = FRAGMENT;
+
+	for (uint32_t l = 0; l < plan->level_count; ++l)
+		if (plan->levels[l].digests & 1 << PFS_DIGEST_FNV)
+			fragment = FNV_FRAGMENT;
+
+	while (count) {
+		size_t batch = TIER(take)(descriptors, count, fragment, plan->final.count != 0);
+		size_t longest = 0;
+
+		for (uint32_t l = 0; l < plan->level_count; ++l)
+			for (size_t i = 0; i < batch; ++i) {
+				states.crc[l][i] = ~0u;
+				states.fnv[l][i] = FNV_OFFSET_BASIS;
+			}
+		for (size_t i = 0; i < batch; ++i) {
+			prefetch_range(base + descriptors[i].offset, descriptors[i].length);
+			if (descriptors[i].length > longest)
+				longest = descriptors[i].length;
+		}
+		for (size_t done = 0; done < longest || done == 0; done += fragment) {
+			for (size_t i = 0; i < batch; ++i) {
+				size_t length = descriptors[i].length;
+				size_t rest = length > done ? length - done : 0;
+
+				ranges[i].start = base + descriptors[i].offset + (rest ? done : 0);
+				ranges[i].length = rest < fragment ? rest : fragment;
+			}
+			TIER(process)(plan, constants, ranges, batch, scratch, &states, done == 0,
+				      values->counters);
+		}
+		for (uint32_t l = 0; l < plan->level_count; ++l)
+			for (size_t i = 0; i < batch; ++i) {
+				values->digests[l][PFS_DIGEST_CRC32C] += (uint32_t)~states.crc[l][i];
+				values->digests[l][PFS_DIGEST_FNV] += states.fnv[l][i];
+			}
+		descriptors += batch;
+		count -= batch;
+	}
+}
+
+/* No digest: the pass over memory is all there is. */
+static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
+			    const struct pfs_descriptor *descriptors, size_t count,
+			    struct values *values)
+{
+	struct range ranges[BATCH];
+
+	while (count) {
+		size_t batch = count < BATCH ? count : BATCH;
+
+		for (size_t i = 0; i < batch; ++i) {
+			ranges[i].start = base + descriptors[i].offset;
+			ranges[i].length = descriptors[i].length;
+			prefetch_range(ranges[i].start, ranges[i].length);
+		}
+		TIER(pass)(ranges, batch, plan, values->counters);
+		descriptors += batch;
+		count -= batch;
+	}
+}
+
+/* One crc32c and nothing else: no need to cut long ranges. */
+static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *base,
+			   const struct pfs_descriptor *descriptors, size_t count, uint64_t *sum)
+{
+	struct range ranges[BATCH];
+	uint32_t crc[BATCH];
+
+	while (count) {
+		size_t batch = count < BATCH ? count : BATCH;
+
+		for (size_t i = 0; i < batch; ++i) {
+			ranges[i].start = base + descriptors[i].offset;
+			ranges[i].length = descriptors[i].length;
+			prefetch_range(ranges[i].start, ranges[i].length);
+			crc[i] = ~0u;
+		}
+		TIER(crc32c)(constants, ranges, batch, crc, 1);
+		for (size_t i = 0; i < batch; ++i)
+			*sum += (uint32_t)~crc[i];
+		descriptors += batch;
+		count -= batch;
+	}
+}
+
+void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+		       uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+		       struct values *values)
+{
+	const struct pfs_level *first = &plan->levels[0];
+
+	if (plan->level_count == 0)
+		TIER(transform)(plan, base, descriptors, count, values);
+	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
+		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
+		TIER(checksum)(constants, base, descriptors, count,
+			       &values->digests[0][PFS_DIGEST_CRC32C]);
+	else
+		TIER(digest)(plan, constants, base, descriptors, count, values);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * FNV-1a with 64 bits. Included once per tier.
+ *
+ * One hash is a chain of xor and multiply, four cycles a byte, and nothing shortens it. Four at once keep the scalar
+ * multiplier busy. With 256-bit vectors, sixteen at once are faster still: the prime is 2^40 + 0x1B3, so a 64-bit
+ * product is two 32-bit multiplies and two shifts.
+ */
+
+/* Continues one hash. */
+ALWAYS_INLINE uint64_t TIER(fnv_one)(uint64_t hash, const uint8_t *p, size_t length)
+{
+	for (size_t i = 0; i < length; ++i)
+		hash = (hash ^ p[i]) * FNV_PRIME;
+	return hash;
+}
+
+/* Continues any number of hashes (at most BATCH), four at a time. Ranges of similar length should be neighbours. */
+static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, uint64_t **hashes)
+{
+	size_t i = 0;
+
+	for (; i + 4 <= count; i += 4) {
+		const struct range *const *r = ranges + i;
+		const uint8_t *p0 = r[0]->start, *p1 = r[1]->start;
+		const uint8_t *p2 = r[2]->start, *p3 = r[3]->start;
+		uint64_t h0 = *hashes[i], h1 = *hashes[i + 1];
+		uint64_t h2 = *hashes[i + 2], h3 = *hashes[i + 3];
+		size_t common = r[0]->length;
+
+		for (int s = 1; s < 4; ++s)
+			if (r[s]->length < common)
+				common = r[s]->length;
+		/* Vectorised, this loop is slower: 64-bit multiplies are emulated. */
+#pragma clang loop vectorize(disable) interleave(disable) unroll_count(4)
+		for (size_t j = 0; j < common; ++j) {
+			h0 = (h0 ^ p0[j]) * FNV_PRIME;
+			h1 = (h1 ^ p1[j]) * FNV_PRIME;
+			h2 = (h2 ^ p2[j]) * FNV_PRIME;
+			h3 = (h3 ^ p3[j]) * FNV_PRIME;
+		}
+		*hashes[i] = TIER(fnv_one)(h0, p0 + common, r[0]->length - common);
+		*hashes[i + 1] = TIER(fnv_one)(h1, p1 + common, r[1]->length - common);
+		*hashes[i + 2] = TIER(fnv_one)(h2, p2 + common, r[2]->length - common);
+		*hashes[i + 3] = TIER(fnv_one)(h3, p3 + common, r[3]->length - common);
+	}
+	for (; i < count; ++i)
+		*hashes[i] = TIER(fnv_one)(*hashes[i], ranges[i]->start, ranges[i]->length);
+}
+
+#if VECTOR == 32
+
+enum {
+	FNV_VECTORS = 4,
+	FNV_LANES = 4 * FNV_VECTORS,
+	/* Vectors run as long as more lanes than this are active; scalar code is faster for what is left. */
+	FNV_SPARE = 6,
+};
+
+/* (hash ^ byte) * prime in four lanes; byte is zero-extended. */
+ALWAYS_INLINE __m256i TIER(fnv_step)(__m256i hash, __m256i byte)
+{
+	const __m256i low_prime = _mm256_set1_epi64x(0x1B3);
+	__m256i high;
+
+	hash ^= byte;
+	high = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(hash, 32), low_prime),
+				_mm256_slli_epi64(hash, 8));
+	return _mm256_add_epi64(_mm256_mul_epu32(hash, low_prime), _mm256_slli_epi64(high, 32));
+}
+
+/* Byte `index` of each 64-bit lane. */
+ALWAYS_INLINE __m256i TIER(byte_of)(__m256i words, int index)
+{
+	const char none = -1;
+	const __m128i pick = _mm_set_epi8(none, none, none, none, none, none, none, 8 + index, none,
+					  none, none, none, none, none, none, index);
+
+	return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(pick));
+}
+
+/* The last length % 8 bytes of a range, in the low bytes of a word. */
+ALWAYS_INLINE uint64_t TIER(odd_bytes)(const struct range *range)
+{
+	size_t odd = range->length % 8;
+	uint64_t word = 0;
+
+	if (range->length >= 8)
+		return load64(range->start + range->length - 8) >> 8 >> (56 - 8 * odd);
+	memcpy(&word, range->start, range->length);
+	return word;
+}
+
+/* Up to sixteen ranges, the longest first or nearly so. */
+static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uint64_t **hashes)
+{
+	static const uint8_t nothing[8];
+	_Alignas(32) const uint8_t *next[FNV_LANES];
+	_Alignas(32) uint64_t words[FNV_LANES] = {0}, odd[FNV_LANES] = {0};
+	_Alignas(32) uint64_t odd_words[FNV_LANES] = {0}, hash[FNV_LANES] = {0};
+	__m256i h[FNV_VECTORS], p[FNV_VECTORS], left[FNV_VECTORS];
+	struct range rest[FNV_LANES];
+	const struct range *rest_of[FNV_LANES];
+	uint64_t *rest_hash[FNV_LANES];
+	size_t rest_count = 0;
+	size_t steps = ranges[FNV_SPARE]->length / 8;
+
+	for (size_t i = 0; i < FNV_LANES; ++i)
+		next[i] = nothing;
+	for (size_t i = 0; i < count; ++i) {
+		const struct range *range = ranges[i];
+
+		hash[i] = *hashes[i];
+		words[i] = range->length / 8;
+		if (words[i])
+			next[i] = range->start;
+		if (words[i] > steps) {
+			rest[rest_count] = (struct range){range->start + 8 * steps,
+							  range->length - 8 * steps};
+			rest_of[rest_count] = &rest[rest_count];
+			rest_hash[rest_count++] = hashes[i];
+		} else {
+			odd[i] = range->length % 8;
+			odd_words[i] = TIER(odd_bytes)(range);
+		}
+	}
+	for (int v = 0; v < FNV_VECTORS; ++v) {
+		h[v] = _mm256_load_si256((const __m256i *)&hash[4 * v]);
+		p[v] = _mm256_load_si256((const __m256i *)&next[4 * v]);
+		left[v] = _mm256_load_si256((const __m256i *)&words[4 * v]);
+	}
+	for (size_t step = 0; step < steps; ++step) {
+		__m256i word[FNV_VECTORS], before[FNV_VECTORS];
+
+#pragma clang loop unroll(full)
+		for (int v = 0; v < FNV_VECTORS; ++v) {
+			const uint8_t *const *q = &next[4 * v];
+
+			word[v] = _mm256_set_epi64x(load64(q[3]), load64(q[2]), load64(q[1]),
+						    load64(q[0]));
+			before[v] = h[v];
+		}
+#pragma clang loop unroll(full)
+		for (int byte = 0; byte < 8; ++byte)
+#pragma clang loop unroll(full)
+			for (int v = 0; v < FNV_VECTORS; ++v)
+				h[v] = TIER(fnv_step)(h[v], TIER(byte_of)(word[v], byte));
+#pragma clang loop unroll(full)
+		for (int v = 0; v < FNV_VECTORS; ++v) {
+			/* A lane without words left keeps its hash; its pointer stays on its last word. */
+			__m256i active = _mm256_cmpgt_epi64(left[v], _mm256_setzero_si256());
+			__m256i more = _mm256_cmpgt_epi64(left[v], _mm256_set1_epi64x(1));
+
+			h[v] = _mm256_blendv_epi8(before[v], h[v], active);
+			p[v] = _mm256_add_epi64(p[v], more & _mm256_set1_epi64x(8));
+			left[v] = _mm256_add_epi64(left[v], active);
+			_mm256_store_si256((__m256i *)&next[4 * v], p[v]);
+		}
+	}
+	for (int v = 0; v < FNV_VECTORS; ++v) {
+		__m256i word = _mm256_load_si256((const __m256i *)&odd_words[4 * v]);
+		__m256i rest_of_lane = _mm256_load_si256((const __m256i *)&odd[4 * v]);
+
+#pragma clang loop unroll(full)
+		for (int byte = 0; byte < 7; ++byte) {
+			__m256i active =
+				_mm256_cmpgt_epi64(rest_of_lane, _mm256_set1_epi64x(byte));
+
+			h[v] = _mm256_blendv_epi8(
+				h[v], TIER(fnv_step)(h[v], TIER(byte_of)(word, byte)), active);
+		}
+		_mm256_store_si256((__m256i *)&hash[4 * v], h[v]);
+	}
+	for (size_t i = 0; i < count; ++i)
+		*hashes[i] = hash[i];
+	TIER(fnv_scalar)(rest_of, rest_count, rest_hash);
+}
+
+#endif
+
+/* Continues the hashes of `count` (at most BATCH) ranges over their bytes. */
+static void TIER(fnv)(const struct range *ranges, size_t count, uint64_t *hashes)
+{
+	enum { KEYS = 64 };
+	const struct range *sorted[BATCH];
+	uint64_t *sorted_hashes[BATCH];
+	uint8_t first[KEYS + 1] = {0};
+	uint8_t key[BATCH];
+	size_t i = 0;
+
+	/* By length, the longest first; very long ones count as equal. */
+	for (size_t r = 0; r < count; ++r) {
+		size_t words = ranges[r].length / 8;
+
+		key[r] = KEYS - 1 - (words < KEYS ? words : KEYS - 1);
+		++first[key[r] + 1];
+	}
+	for (size_t k = 1; k < KEYS; ++k)
+		first[k] += first[k - 1];
+	for (size_t r = 0; r < count; ++r) {
+		size_t place = first[key[r]]++;
+
+		sorted[place] = &ranges[r];
+		sorted_hashes[place] = &hashes[r];
+	}
+#if VECTOR == 32
+	for (; count - i > FNV_SPARE; i += FNV_LANES) {
+		size_t lanes = count - i < FNV_LANES ? count - i : FNV_LANES;
+
+		TIER(fnv_lanes)(sorted + i, lanes, sorted_hashes + i);
+		if (lanes < FNV_LANES)
+			return;
+	}
+#endif
+	TIER(fnv_scalar)(sorted + i, count - i, sorted_hashes + i);
+}

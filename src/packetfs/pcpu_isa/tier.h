@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One tier's kernels, compiled for its instruction set. A tier's source file defines, before it includes this:
+ *  - TIER(name): the name with the tier's suffix;
+ *  - VECTOR: the bytes of a vector, 16 or 32;
+ *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256 bits.
+ */
+
+/* The sums of each eight neighbouring bytes, as pass.h wants them. */
+#if VECTOR == 32
+#define SUM_BYTES(x) _mm256_sad_epu8((__m256i)(x), _mm256_setzero_si256())
+#else
+#define SUM_BYTES(x) _mm_sad_epu8((__m128i)(x), _mm_setzero_si128())
+#endif
+
+#include "pass.h"
+
+#ifdef WIDE_MULTIPLY
+#include "crc32c.h"
+#else
+#include "crc32c_table.h"
+#endif
+
+#include "fnv.h"
+
+#include "execute.h"
