@@ -17,7 +17,8 @@ die() {
 }
 
 # Runs a command with its output in a log, and shows one line on the screen: what, how it went, how long it took.
-# logged NAME TEXT COMMAND...; returns the command's status, after showing the end of the log if it failed.
+# logged NAME TEXT COMMAND...; returns the command's status, after showing the end of the log if it failed (not where
+# the variable show_log is false).
 logged() {
     local log=$logs/$1.log text=$2 started=$SECONDS status=0
     shift 2
@@ -29,10 +30,13 @@ logged() {
         return 0
     fi
     say "FAILED with status $status after $((SECONDS - started)) s"
-    tail -n 40 "$log" | sed 's/^/    | /'
+    if ${show_log:-true}; then log_tail "$log"; fi
     say "    whole log: ${log#"$root"/}"
     return "$status"
 }
+
+# The end of a log, indented.
+log_tail() { tail -n 40 "$1" | sed 's/^/    | /'; }
 
 # The way to run a command as root: nothing, or sudo where it can work; fails if there is none.
 as_root() {
