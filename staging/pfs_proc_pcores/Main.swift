@@ -93,6 +93,8 @@ struct ProcPcores: ParsableCommand {
         } catch let interrupted as Interrupted {
             complain("interrupted before there were figures")
             throw ExitCode(128 + interrupted.signal)
+        } catch let code as ExitCode {
+            throw code
         } catch {
             let error = ToolError(any: error)
             complain(error.description)

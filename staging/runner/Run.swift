@@ -61,7 +61,6 @@ public struct ProcPcoresRun {
     private let range: Range<UInt64>
     private let file: InputFile?
     private let regions: [Range<UInt64>]
-    private let signals: TerminationSignals
     private let report: (RunEvent) -> Void
 
     /// Checks the configuration against itself, the input file and the machine. Nothing is allocated or started yet.
@@ -98,23 +97,24 @@ public struct ProcPcoresRun {
         } else {
             regions = Array(repeating: range, count: configuration.pcores)
         }
-        signals = try TerminationSignals()
     }
 
     /// Does the whole run. Whatever way it ends, no process, file or page of it is left.
     public func run() throws -> RunOutcome {
         let blob = try makeBlob()
         try fill(blob)
+        // Only from here on is there anything that a signal must not cut short.
+        let signals = try TerminationSignals()
         var fault: RunFault?
         var baseline: Double?
         if configuration.baselineSeconds > 0 {
-            baseline = try measureBaseline(blob, &fault)
+            baseline = try measureBaseline(blob, &fault, signals)
             // A writing baseline has changed the bytes that the run starts from.
             if fault == nil, configuration.program.writes { try fill(blob) }
         }
         if case .interrupted(let signal)? = fault { throw Interrupted(signal: signal) }
-        let outcome = try runPCores(blob, baseline: baseline)
-        return try verifyIfAsked(outcome, blob)
+        let outcome = try runPCores(blob, baseline: baseline, signals)
+        return try verifyIfAsked(outcome, blob, signals)
     }
 
     // MARK: - Setting up
@@ -156,13 +156,9 @@ public struct ProcPcoresRun {
         guard let directory = configuration.hugeDirectory else {
             return try HugeBlob.create(byteCount: configuration.blobByteCount, pages: configuration.pages)
         }
-        // The name is only needed to get pages from that directory: it goes at once, so that no end of the run, not
-        // even SIGKILL, can leave the file behind. The pcores inherit the descriptor.
-        let name = "pfs_proc_pcores.\(getpid())"
-        let blob = try HugeBlob.create(
-            named: name, in: directory, byteCount: configuration.blobByteCount)
-        try HugeBlob.remove(named: name, in: directory)
-        return blob
+        // Without a name: the pcores inherit the descriptor, and no end of the run, not even SIGKILL, leaves a file.
+        return try HugeBlob.create(
+            named: nil, in: directory, byteCount: configuration.blobByteCount, pages: configuration.pages)
     }
 
     private func fill(_ blob: borrowing HugeBlob) throws {
@@ -198,7 +194,9 @@ public struct ProcPcoresRun {
 
     // MARK: - Baseline
 
-    private func measureBaseline(_ blob: borrowing HugeBlob, _ fault: inout RunFault?) throws -> Double? {
+    private func measureBaseline(
+        _ blob: borrowing HugeBlob, _ fault: inout RunFault?, _ signals: TerminationSignals
+    ) throws -> Double? {
         report(.phase("baseline: one process, no ring, \(format(configuration.baselineSeconds)) s"))
         var parameters = parameters()
         parameters.pcores = 1
@@ -210,7 +208,7 @@ public struct ProcPcoresRun {
                 index: 0, cpu: pcoreCPUs[0], blob: blob.fileDescriptor, control: control.region.fileDescriptor,
                 ring: nil),
             descriptors: [blob.fileDescriptor, control.region.fileDescriptor])
-        fault = awaitReady(&fleet, control, count: 1)
+        fault = awaitReady(&fleet, control, count: 1, signals)
         let start = Clock.monotonic()
         control.start()
         while fault == nil, fleet.count > 0 {
@@ -229,7 +227,9 @@ public struct ProcPcoresRun {
 
     // MARK: - The run
 
-    private func runPCores(_ blob: borrowing HugeBlob, baseline: Double?) throws -> RunOutcome {
+    private func runPCores(
+        _ blob: borrowing HugeBlob, baseline: Double?, _ signals: TerminationSignals
+    ) throws -> RunOutcome {
         let count = configuration.pcores
         try raiseDescriptorLimit(to: UInt64(3 * count + 64))
         report(.phase("starting \(count) pcores on CPUs \(CPUs.describe(pcoreCPUs))"))
@@ -253,7 +253,7 @@ public struct ProcPcoresRun {
             lanes.append(lane)
         }
         let pids = (0..<count).map { fleet.pid($0) ?? 0 }
-        var fault = awaitReady(&fleet, control, count: count)
+        var fault = awaitReady(&fleet, control, count: count, signals)
         let readyNanoseconds = Clock.monotonic() - began
         if let producerCPU { try CPUs.pin(to: producerCPU) }
 
@@ -262,7 +262,7 @@ public struct ProcPcoresRun {
         let start = Clock.monotonic()
         if fault == nil {
             control.start()
-            fault = try produce(lanes, &fleet, control, start: start, baseline: baseline)
+            fault = try produce(lanes, &fleet, control, start: start, baseline: baseline, signals)
         }
         control.stop()
         let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
@@ -282,7 +282,7 @@ public struct ProcPcoresRun {
 
     /// Waits until `count` pcores are ready; the fault that prevented it, if any.
     private func awaitReady(
-        _ fleet: inout Fleet, _ control: borrowing ControlRegion, count: Int
+        _ fleet: inout Fleet, _ control: borrowing ControlRegion, count: Int, _ signals: TerminationSignals
     ) -> RunFault? {
         var ready = 0
         while true {
@@ -297,7 +297,8 @@ public struct ProcPcoresRun {
 
     /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
     private func produce(
-        _ lanes: [Lane], _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64, baseline: Double?
+        _ lanes: [Lane], _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64, baseline: Double?,
+        _ signals: TerminationSignals
     ) throws -> RunFault? {
         let end = start + UInt64(configuration.durationSeconds * 1e9)
         let doorbell = control.doorbell
@@ -376,7 +377,9 @@ public struct ProcPcoresRun {
 
     // MARK: - Verification
 
-    private func verifyIfAsked(_ outcome: RunOutcome, _ blob: borrowing HugeBlob) throws -> RunOutcome {
+    private func verifyIfAsked(
+        _ outcome: RunOutcome, _ blob: borrowing HugeBlob, _ signals: TerminationSignals
+    ) throws -> RunOutcome {
         guard configuration.verify, outcome.fault == nil else { return outcome }
         report(
             .phase(

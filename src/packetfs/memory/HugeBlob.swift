@@ -173,7 +173,8 @@ extension HugeBlob {
     /// leaves nothing behind. It stays until ``remove(named:in:)``.
     ///
     /// - Parameters:
-    ///   - name: 1 to 255 letters, digits, `.`, `_` or `-`, the first one not a dot.
+    ///   - name: 1 to 255 letters, digits, `.`, `_` or `-`, the first one not a dot. Nil takes the folder's memory without
+    ///     ever giving it a name: it is freed with the last process that has it, as a memfd is.
     ///   - directory: an existing folder. Its file system decides on the pages: a hugetlbfs has pages of one size, a tmpfs
     ///     gives transparent huge pages where it was mounted with `huge=`. A demand in `pages` that this cannot meet fails.
     ///   - byteCount: size in bytes, at least 1.
@@ -182,18 +183,17 @@ extension HugeBlob {
     /// - Throws: as ``create(byteCount:pages:numa:)``; a system error with EEXIST when the name is taken;
     ///   ``MemoryError/notUsable(subject:reason:)`` for a folder on a disk.
     public static func create(
-        named name: String, in directory: FilePath, byteCount: Int, pages: PagePreference = .automatic,
+        named name: String?, in directory: FilePath, byteCount: Int, pages: PagePreference = .automatic,
         numa: NUMAPolicy = .systemDefault
     ) throws(MemoryError) -> HugeBlob {
         try requirePositive(byteCount)
-        try validate(name: name)
+        if let name { try validate(name: name) }
         try numa.validate()
         let folder = try open(directory)
         let system = try FileSystem(folder.value, directory.string)
-        let path = directory.appending(name).string
         // Found out now rather than after filling gigabytes; the link below decides.
-        guard faccessat(folder.value.rawValue, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0 else {
-            throw .system(call: "create", subject: path, errno: .fileExists)
+        if let name, faccessat(folder.value.rawValue, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 {
+            throw .system(call: "create", subject: directory.appending(name).string, errno: .fileExists)
         }
         try require(pages, from: system, directory)
         let whole = try wholePages(byteCount, system.pageSize)
@@ -205,7 +205,9 @@ extension HugeBlob {
             : try tmpfsMapping(file, whole, system, directory, pages, numa)
         let blob = HugeBlob(mapping, pageSize: system.pageSize, byteCount: byteCount)
         if pages == .transparent { try blob.requireTransparent() }
-        guard pfs_link_nameless(fileNumber, folder.value.rawValue, name) == 0 else { throw .last("link", path) }
+        if let name, pfs_link_nameless(fileNumber, folder.value.rawValue, name) != 0 {
+            throw .last("link", directory.appending(name).string)
+        }
         return blob
     }
 

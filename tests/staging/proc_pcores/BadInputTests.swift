@@ -13,7 +13,7 @@ struct BadInputTests {
     static let cases: [Case] = [
         Case(arguments: ["--op", "sub"], status: 64, message: "\"sub\", is unknown"),
         Case(arguments: ["--op", "xor", "--imm", "256"], status: 64, message: "immediate \"256\""),
-        Case(arguments: ["--op", "xor", "--imm", "-1"], status: 64, message: "-1"),
+        Case(arguments: ["--op", "xor", "--imm=-1"], status: 64, message: "-1"),
         Case(arguments: ["--op", "crc32c", "--imm", "1"], status: 64, message: "takes no immediate"),
         Case(arguments: ["--prog", ""], status: 64, message: "program is empty"),
         Case(arguments: ["--prog", "xor:1,,fnv"], status: 64, message: "operation 2"),

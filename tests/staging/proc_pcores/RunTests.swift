@@ -44,7 +44,8 @@ struct RunTests {
         func totals(_ seed: Int) throws -> String {
             let result = try Tool.run(
                 Tool.quick + ["--pcores", "\(pcores)", "--records", "5", "--json", "--op", "fnv", "--seed", "\(seed)"])
-            return "\(try result.result()["totals"] ?? "none")"
+            let totals = try #require(try result.result()["totals"] as? [[String: String]])
+            return try #require(totals.first?["value"])
         }
         let first = try totals(3)
         #expect(try totals(3) == first)
