@@ -25,7 +25,7 @@ struct DeathTests {
 
     @Test("50 runs with a random pcore or the producer killed at a random moment")
     func kills() throws {
-        let before = try Leftovers()
+        let before = try leftoverFiles()
         var random = SystemRandomNumberGenerator()
         for round in 0..<50 {
             let (running, pcores) = try start()
@@ -45,7 +45,7 @@ struct DeathTests {
                 #expect(result.output.contains("ended early"), "figures are printed all the same")
             }
         }
-        #expect(try Leftovers() == before)
+        #expect(try leftoverFiles() == before)
     }
 
     @Test("A killed producer is reported by a pcore")
@@ -59,7 +59,7 @@ struct DeathTests {
 
     @Test("Ctrl-C and SIGTERM end a run with its figures", arguments: [SIGINT, SIGTERM, SIGHUP])
     func interruption(signal: Int32) throws {
-        let before = try Leftovers()
+        let before = try leftoverFiles()
         let (running, pcores) = try start(["--json"])
         usleep(20_000)
         kill(running.process.processIdentifier, signal)
@@ -67,7 +67,7 @@ struct DeathTests {
         #expect(result.status == 128 + signal && !result.wasSignalled, "\(result.errors)")
         #expect(try result.result()["ended_early"] as? String != nil)
         expectGone(pcores, within: 10)
-        #expect(try Leftovers() == before)
+        #expect(try leftoverFiles() == before)
     }
 
     @Test("Ctrl-C during the baseline")
