@@ -105,7 +105,7 @@ extension HugeBlob {
         if attempt.isDemand && wantsHuge && !TransparentHugePages.enabledForMemfd() {
             throw TransparentHugePages.unavailable("shmem_enabled forbids them")
         }
-        try AvailableMemory.require(whole)
+        try AvailableMemory.require(whole, numa)
         let file = try OwnedDescriptor(pfs_memfd_create(memfdName, 0), "memfd_create", memfdName)
         let mapping = try Mapping(sizing: file, to: whole, alignment: alignment(whole))
         try numa.apply(to: mapping.base, byteCount: whole)
@@ -151,9 +151,10 @@ extension HugeBlob {
         return byteCount >= size ? size : 1
     }
 
-    private func requireTransparent() throws(MemoryError) {
+    private func requireTransparent(in directory: FilePath? = nil) throws(MemoryError) {
         guard MappingReport(range: addresses).hugeBytes > 0 else {
-            throw TransparentHugePages.unavailable("the kernel gave none of them, its memory may be fragmented")
+            let why = "the kernel gave none: not switched on, less than one page asked for, or memory is fragmented"
+            throw TransparentHugePages.unavailable(why, in: directory)
         }
     }
 
@@ -204,7 +205,7 @@ extension HugeBlob {
             ? try hugetlbMapping(file, whole, try pool(system.pageSize), numa)
             : try tmpfsMapping(file, whole, system, directory, pages, numa)
         let blob = HugeBlob(mapping, pageSize: system.pageSize, byteCount: byteCount)
-        if pages == .transparent { try blob.requireTransparent() }
+        if pages == .transparent { try blob.requireTransparent(in: directory) }
         if let name, pfs_link_nameless(fileNumber, folder.value.rawValue, name) != 0 {
             throw .last("link", directory.appending(name).string)
         }
@@ -296,14 +297,19 @@ extension HugeBlob {
         _ file: consuming OwnedDescriptor, _ whole: Int, _ system: FileSystem, _ directory: FilePath,
         _ pages: PagePreference, _ numa: NUMAPolicy
     ) throws(MemoryError) -> Mapping {
-        try AvailableMemory.require(whole)
+        try AvailableMemory.require(whole, numa)
         let mapping = try Mapping(sizing: file, to: whole, alignment: alignment(whole))
         try numa.apply(to: mapping.base, byteCount: whole)
         mapping.adviseHugePages(pages != .small)
         do throws(MemoryError) {
-            // Allocating first names a full tmpfs (ENOSPC); populating alone would only say EFAULT.
-            try mapping.allocate(0..<whole)
-            try mapping.populate(0..<whole)
+            do throws(MemoryError) {
+                try mapping.populate(0..<whole)
+            } catch .system(_, _, .badAddress) {
+                // What would be SIGBUS on a write. Allocating by another way says why: ENOSPC, the tmpfs is full. (Not the
+                // first way, because fallocate does not know that this mapping wants huge pages.)
+                try mapping.allocate(0..<whole)
+                try mapping.populate(0..<whole)
+            }
         } catch .system(_, _, .noSpace) {
             throw .shortage(
                 of: "room in \(directory)", needed: whole, free: system.freeBytes, unit: "bytes",
@@ -414,7 +420,7 @@ extension HugeBlob {
     public func fill(seed: UInt64, range: Range<Int>) throws(MemoryError) {
         try check(range)
         let target = UnsafeMutableRawBufferPointer(start: mapping.base + range.lowerBound, count: range.count)
-        Pattern.fill(target, seed: seed, position: range.lowerBound)
+        FillPattern.fill(target, seed: seed, position: range.lowerBound)
     }
 
     /// Maps the pages of `range` into this process now, rather than one by one on first touch.

@@ -80,8 +80,9 @@ struct Mapping: ~Copyable, @unchecked Sendable {
 
     deinit { munmap(base, byteCount) }
 
-    /// One system call does not span more than this, so that signals are handled in between.
-    private static let chunk = 256 << 20
+    /// One system call does not span more than this, so that signals are handled in between: a fraction of a second even
+    /// where a virtual machine gets its memory from the host page by page.
+    private static let chunk = 64 << 20
 
     /// Allocates the pages of `range` (page-aligned offsets) and maps them into this process. Reports what would be a
     /// SIGBUS on a plain write as an error.

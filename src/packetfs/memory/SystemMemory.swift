@@ -1,3 +1,4 @@
+import CNuma
 import Glibc
 import SystemPackage
 
@@ -124,10 +125,29 @@ struct AvailableMemory: Equatable {
         }
     }
 
-    /// Fails when `byteCount` bytes would leave less than a sixteenth of the available memory to page tables and everything
-    /// else: better a clear message now than a killed process later.
-    static func require(_ byteCount: Int) throws(MemoryError) {
-        guard let available = now() else { return }  // no /proc: the kernel's own limits must do
+    /// What these NUMA nodes have free, page cache included. A node that says nothing counts as empty.
+    static func onNodes(_ nodes: [Int], _ read: (String) -> String? = readText) -> AvailableMemory {
+        var kilobytes = 0
+        for node in Set(nodes) {
+            let prefix = "Node \(node) "
+            let lines = (read("/sys/devices/system/node/node\(node)/meminfo") ?? "").split(separator: "\n")
+            let info = lines.map { $0.hasPrefix(prefix) ? $0.dropFirst(prefix.count) : $0 }.joined(separator: "\n")
+            for key in ["MemFree:", "Active(file):", "Inactive(file):"] {
+                kilobytes += number(after: key, in: info) ?? 0
+            }
+        }
+        return AvailableMemory(
+            byteCount: kilobytes << 10, holder: "NUMA node \(nodes.map(String.init).joined(separator: ","))")
+    }
+
+    /// Fails when `byteCount` bytes, placed by `numa`, would leave less than a sixteenth of the available memory to page
+    /// tables and everything else: better a clear message now than a killed process later.
+    static func require(_ byteCount: Int, _ numa: NUMAPolicy = .systemDefault) throws(MemoryError) {
+        guard var available = now() else { return }  // no /proc: the kernel's own limits must do
+        if case .bind(let nodes) = numa, numa_available() >= 0 {
+            let bound = onNodes(nodes)
+            if bound.byteCount < available.byteCount { available = bound }
+        }
         let usable = available.byteCount - available.byteCount / 16
         guard byteCount <= usable else {
             throw .shortage(
@@ -199,11 +219,14 @@ enum TransparentHugePages {
         return ["always", "within_size", "advise", "force"].contains(chosen)
     }
 
-    /// The error for a machine that does not give them.
-    static func unavailable(_ why: String) -> MemoryError {
-        .unavailable(
+    /// The error for a machine that does not give them: to memfds, or to files in the tmpfs `directory`.
+    static func unavailable(_ why: String, in directory: FilePath? = nil) -> MemoryError {
+        let command =
+            directory.map { "sudo mount -o remount,huge=advise \($0)" }
+            ?? "echo advise | sudo tee \(folder)/shmem_enabled"
+        return .unavailable(
             what: "transparent huge pages for shared memory (\(why))",
-            remedy: "switch them on with `echo advise | sudo tee \(folder)/shmem_enabled` or choose another page size")
+            remedy: "switch them on with `\(command)` or choose another page size")
     }
 }
 

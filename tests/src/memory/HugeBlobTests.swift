@@ -351,9 +351,9 @@ import Testing
                 #expect(try other.backing().hugeBytes == 3 * pageSize)
                 try other.prefault(pageSize + 5..<pageSize + 6)
                 let last = other.bytes.unsafeLoad(fromByteOffset: 2 * pageSize, as: UInt8.self)
-                #expect(last == Pattern.byte(seed: 3, position: 2 * pageSize))
+                #expect(last == FillPattern.byte(seed: 3, position: 2 * pageSize))
                 let region = try SharedRegion.map(blob.fileDescriptor.duplicate(), byteCount: 100)
-                #expect(region.base.load(as: UInt8.self) == Pattern.byte(seed: 3, position: 0))
+                #expect(region.base.load(as: UInt8.self) == FillPattern.byte(seed: 3, position: 0))
             }
             // The pages are free again.
             #expect(try #require(HugePagePool(pageSize: pageSize)).free >= 3)
@@ -390,7 +390,7 @@ import Testing
                 let other = try HugeBlob.open(named: "blob", in: folder.path, byteCount: pageSize + 1)
                 #expect(
                     other.bytes.unsafeLoad(fromByteOffset: pageSize, as: UInt8.self)
-                        == Pattern.byte(seed: 5, position: pageSize))
+                        == FillPattern.byte(seed: 5, position: pageSize))
             }
             for pages in [PagePreference.huge1G, .transparent, .small] {
                 let error = failure { () throws(MemoryError) in
@@ -420,6 +420,8 @@ import Testing
             let backing = try blob.backing()
             #expect(backing.kind == .transparent)
             #expect(backing.hugeBytes > 0)
+            let tiny = try HugeBlob.create(byteCount: 1, pages: .transparent).backing()
+            #expect(tiny.kind == .transparent && tiny.hugeBytes == 2 << 20)
             let start = blob.withUnsafeMutableBytes { UInt(bitPattern: $0.baseAddress) }
             #expect(try Smaps(containing: start).kilobytes["ShmemPmdMapped"] == backing.hugeBytes >> 10)
             let small = try HugeBlob.create(byteCount: 8 << 20, pages: .small)
@@ -576,14 +578,30 @@ import Testing
         try HugeBlob.remove(named: "b", in: folder.path)
     }
 
-    @Test(.needsRoot) func tmpfsWithHugePagesGivesThem() throws {
-        let folder = try TemporaryFolder(mount: ["-t", "tmpfs", "-o", "huge=always,size=64M"])
+    @Test(.needsRoot, arguments: ["always", "advise"]) func tmpfsWithHugePagesGivesThem(mode: String) throws {
+        let folder = try TemporaryFolder(mount: ["-t", "tmpfs", "-o", "huge=\(mode),size=64M"])
         do {
             let blob = try HugeBlob.create(named: "a", in: folder.path, byteCount: 8 << 20, pages: .transparent)
             let backing = try blob.backing()
             #expect(backing.kind == .transparent && backing.isNamed && backing.hugeBytes > 0)
         }
         try HugeBlob.remove(named: "a", in: folder.path)
+        let small = try HugeBlob.create(named: "b", in: folder.path, byteCount: 8 << 20, pages: .small)
+        #expect(try small.backing().kind == .small || mode == "always")
+        try HugeBlob.remove(named: "b", in: folder.path)
+    }
+
+    @Test(.needsRoot) func tmpfsWithoutHugePagesSaysHowToGetThem() throws {
+        let folder = try TemporaryFolder(mount: ["-t", "tmpfs", "-o", "huge=never,size=64M"])
+        let error = failure { () throws(MemoryError) in
+            _ = try HugeBlob.create(named: "a", in: folder.path, byteCount: 8 << 20, pages: .transparent)
+        }
+        guard case .unavailable(_, let remedy) = error else {
+            Issue.record("wrong error \(String(describing: error))")
+            return
+        }
+        #expect(remedy.contains("sudo mount -o remount,huge=advise \(folder.path)"))
+        #expect(folder.names == [])
     }
 }
 

@@ -129,7 +129,7 @@ struct SeededGenerator: RandomNumberGenerator {
 
     mutating func next() -> UInt64 {
         state &+= 1
-        return Pattern.word(seed: 0x7E57, index: state)
+        return FillPattern.word(seed: 0x7E57, index: state)
     }
 }
 

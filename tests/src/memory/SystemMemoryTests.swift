@@ -37,6 +37,18 @@ import Testing
         #expect(AvailableMemory.now { files[$0] } == expected)
     }
 
+    @Test func memoryOfNodes() {
+        let folder = "/sys/devices/system/node"
+        let files = [
+            "\(folder)/node1/meminfo":
+                "Node 1 MemTotal:  99 kB\nNode 1 MemFree:   10 kB\nNode 1 Inactive(file): 2 kB\n",
+            "\(folder)/node12/meminfo": "Node 12 MemFree:   5 kB\n",
+        ]
+        let expected = AvailableMemory(byteCount: 17 << 10, holder: "NUMA node 1,12,1,3")
+        #expect(AvailableMemory.onNodes([1, 12, 1, 3]) { files[$0] } == expected)
+        #expect(AvailableMemory.onNodes(NUMAPolicy.allowedNodes()).byteCount > 0)
+    }
+
     @Test func nonsenseIsIgnored() {
         var random = SeededGenerator(state: 1)
         let alphabet = Array("0123456789 :-/.\ncgroup2memory,\t[]=N")

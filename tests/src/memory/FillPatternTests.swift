@@ -2,15 +2,15 @@ import Testing
 
 @testable import PacketFSMemory
 
-@Suite struct PatternTests {
+@Suite struct FillPatternTests {
     /// SplitMix64 started with 1234567: the values that its reference implementation prints.
     @Test func wordsAreThoseOfSplitMix64() {
         let expected: [UInt64] = [
             6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423,
             4_593_380_528_125_082_431, 16_408_922_859_458_223_821,
         ]
-        #expect((0..<5).map { Pattern.word(seed: 1_234_567, index: $0) } == expected)
-        #expect(Pattern.word(seed: 0, index: 0) == 0xE220_A839_7B1D_CDAF)
+        #expect((0..<5).map { FillPattern.word(seed: 1_234_567, index: $0) } == expected)
+        #expect(FillPattern.word(seed: 0, index: 0) == 0xE220_A839_7B1D_CDAF)
     }
 
     @Test func bytesAreLittleEndian() throws {
@@ -32,7 +32,7 @@ import Testing
             position = next
         }
         for piece in pieces.shuffled(using: &random) { try blob.fill(seed: seed, range: piece) }
-        let expected = (0..<size).map { Pattern.byte(seed: seed, position: $0) }
+        let expected = (0..<size).map { FillPattern.byte(seed: seed, position: $0) }
         #expect(content(blob) == expected, "seed \(seed)")
     }
 
@@ -42,7 +42,7 @@ import Testing
                 let blob = try HugeBlob.create(byteCount: 40, pages: .small)
                 try blob.fill(seed: 9, range: lower..<upper)
                 let expected = (0..<40).map {
-                    (lower..<upper).contains($0) ? Pattern.byte(seed: 9, position: $0) : 0
+                    (lower..<upper).contains($0) ? FillPattern.byte(seed: 9, position: $0) : 0
                 }
                 #expect(content(blob) == expected, "\(lower)..<\(upper)")
             }

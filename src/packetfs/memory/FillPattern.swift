@@ -2,7 +2,7 @@
 ///
 /// Word `i` (8 bytes, little endian, at position `8 * i`) of seed `s` is the output number `i` of SplitMix64 started with
 /// state `s` (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
-public enum Pattern {
+public enum FillPattern {
     private static let increment: UInt64 = 0x9E37_79B9_7F4A_7C15
 
     /// The word at position `8 * index`.
