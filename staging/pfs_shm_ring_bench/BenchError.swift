@@ -7,12 +7,14 @@ enum BenchError: Error, CustomStringConvertible {
     case system(String, Errno)
     case ring(RingError)
     case peerGone(String)
+    case output(Errno)
 
     var description: String {
         switch self {
         case .unavailable(let what): what
         case .system(let what, let errno): "\(what) failed: \(errno)"
         case .ring(let error): "\(error)"
+        case .output(let errno): "the figures could not be written to standard output: \(errno)"
         case .peerGone(let who): "the \(who) ended before the measurement was over"
         }
     }
@@ -21,6 +23,7 @@ enum BenchError: Error, CustomStringConvertible {
     var exitCode: Int32 {
         switch self {
         case .unavailable: 69
+        case .output: 74
         case .system, .ring, .peerGone: 71
         }
     }

@@ -84,14 +84,19 @@ struct RingBench: ParsableCommand {
         } catch {
             throw BenchError.ring(error)
         }
-        let process = threads ? nil : try WorkerProcess.start(ring: region, cpu: placement.consumerCPU)
+        // Tried here first, so that the complaint about a CPU that cannot be used is the parent's.
+        try pin(to: placement.consumerCPU)
         try pin(to: placement.producerCPU)
+        let process = threads ? nil : try WorkerProcess.start(ring: region, cpu: placement.consumerCPU)
 
         if !json {
             let kind = threads ? "threads" : "processes"
-            print("ring of \(geometry.slots) slots, two \(kind) on CPUs \(placement.producerCPU) and", terminator: " ")
-            print("\(placement.consumerCPU), \(ops) values, median of \(repeats)")
-            print("batch   M ops/s   ns/op   (min ... max M ops/s)")
+            try say(
+                """
+                ring of \(geometry.slots) slots, two \(kind) on CPUs \(placement.producerCPU) and \
+                \(placement.consumerCPU), \(ops) values, median of \(repeats)
+                batch   M ops/s   ns/op   (min ... max M ops/s)
+                """)
         }
         var rows: [Row] = []
         for batch in batches.sizes {
@@ -119,7 +124,7 @@ struct RingBench: ParsableCommand {
                     "batch \(batch): the samples differ by \(Int(row.spread * 100)) % of the median; "
                         + "other work on these CPUs makes the figure weak")
             }
-            if !json { print(row.line) }
+            if !json { try say(row.line) }
         }
         if json {
             let config = Report.Config(
@@ -128,9 +133,9 @@ struct RingBench: ParsableCommand {
             let report = Report(
                 version: RingBench.configuration.version, config: config, machine: .current(),
                 result: .init(verified: true, batches: rows), warnings: warnings)
-            print(try report.text())
+            try say(try report.text())
         } else {
-            warnings.forEach { print("warning: \($0)") }
+            for warning in warnings { try say("warning: \(warning)") }
         }
     }
 
@@ -145,6 +150,15 @@ struct RingBench: ParsableCommand {
                 "both sides share CPU \(placement.producerCPU); the figures show the scheduler, not the ring")
         }
         return placement
+    }
+
+    /// A line on standard output, at once.
+    private func say(_ line: String) throws(BenchError) {
+        do {
+            try FileDescriptor.standardOutput.writeAll("\(line)\n".utf8)
+        } catch {
+            throw .output(error as? Errno ?? .ioError)
+        }
     }
 
     private func complain(_ message: String) {

@@ -95,7 +95,9 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
             // Not empty, so there is an address.
             let to = destination.baseAddress.unsafelyUnwrapped
             to.copyMemory(from: slots + first, byteCount: 4 * beforeWrap)
-            (to + 4 * beforeWrap).copyMemory(from: slots, byteCount: 4 * (count - beforeWrap))
+            if beforeWrap < count {
+                (to + 4 * beforeWrap).copyMemory(from: slots, byteCount: 4 * (count - beforeWrap))
+            }
         }
         tail &+= UInt32(truncatingIfNeeded: count)
         tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]

@@ -21,11 +21,11 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     private let slab: UnsafeMutableRawPointer
     private let slabUnits: Int
     private let slabNextWord: Word
-    // Slab space is handed out from the units [next, end), which no record in the ring occupies.
+    // The units [next, end) behind the last record are known to be free; there may be more.
     private var next: Int
     private var end: Int
-    /// Units of the record under construction at `next`, 0 for none.
-    private var reserved = 0
+    /// The units of the record under construction.
+    private var reserved: Range<Int>?
     /// Units that the last refused request asked for, 0 if it was for a slot only.
     private var refused = 0
 
@@ -112,7 +112,10 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
             // Not empty, so there is an address.
             let from = source.baseAddress.unsafelyUnwrapped
             UnsafeMutableRawPointer(slots + first).copyMemory(from: from, byteCount: 4 * beforeWrap)
-            UnsafeMutableRawPointer(slots).copyMemory(from: from + 4 * beforeWrap, byteCount: 4 * (count - beforeWrap))
+            if beforeWrap < count {
+                UnsafeMutableRawPointer(slots)
+                    .copyMemory(from: from + 4 * beforeWrap, byteCount: 4 * (count - beforeWrap))
+            }
         }
         head &+= UInt32(truncatingIfNeeded: count)
         headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
@@ -145,43 +148,52 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     /// Throws ``RingError/recordTooLarge(byteCount:slabByteCount:)`` or ``RingError/corrupt(reason:)``.
     public mutating func reserve(byteCount: Int) throws(RingError) -> UnsafeMutableRawBufferPointer? {
         precondition(byteCount >= 0, "a record cannot have \(byteCount) bytes")
-        precondition(reserved == 0, "commit or discard the record that is under construction first")
+        precondition(reserved == nil, "commit or discard the record that is under construction first")
         let unit = Int(PFS_FP_SLAB_UNIT)
         guard byteCount <= slabUnits * unit, slabUnits > 0 else {
             throw .recordTooLarge(byteCount: byteCount, slabByteCount: slabUnits * unit)
         }
         // Every record takes at least one unit, so records in the ring never share a position.
         let units = max(1, (byteCount + unit - 1) / unit)
-        guard try hasSpace(units: units) else {
+        guard let start = try findSpace(units: units) else {
             refused = units
             return nil
         }
-        reserved = units
-        return UnsafeMutableRawBufferPointer(start: slab + next * unit, count: units * unit)
+        reserved = start..<start + units
+        return UnsafeMutableRawBufferPointer(start: slab + start * unit, count: units * unit)
     }
 
     /// Publishes the reserved record, but wakes nobody. Without a reserved record it stops the program.
     public mutating func commit() {
-        precondition(reserved > 0, "there is no record to commit")
+        guard let record = reserved else { preconditionFailure("there is no record to commit") }
         precondition(head &- knownTail <= mask, "the slot of the reserved record was used up by a push")
-        let position = UInt32(truncatingIfNeeded: next)
-        next += reserved
-        reserved = 0
+        reserved = nil
+        if record.lowerBound != next {
+            // It went to the start of the slab; how much is free behind it is found out when it matters.
+            end = record.upperBound
+        }
+        next = record.upperBound
         // Stored before head: should this process die in between, the next producer leaves a gap, which is harmless.
         slabNextWord.pointee.store(next == slabUnits ? 0 : UInt32(truncatingIfNeeded: next), ordering: .relaxed)
-        let pushed = tryPush(position)
-        assert(pushed)
+        // There is a slot, as checked above.
+        _ = tryPush(UInt32(truncatingIfNeeded: record.lowerBound))
     }
 
     /// Gives the reserved record back as if it had never been asked for. Without a reserved record it does nothing.
     public mutating func discard() {
-        reserved = 0
+        reserved = nil
     }
 
-    /// Whether there are a slot and `units` contiguous units from `next` on; 0 units ask for a slot only.
-    private mutating func hasSpace(units: Int) throws(RingError) -> Bool {
+    /// The start of `units` contiguous free units if there are such and a slot; 0 units ask for a slot only.
+    ///
+    /// The records in the ring occupy the slab from the oldest one's position up to `next`, around the end if need be.
+    /// Where the oldest one is stands in its slot, which this side wrote: no shadow table is needed, and a producer that
+    /// took over knows as much as its predecessor. The space of a record is free once tail has passed it [T2], and tail
+    /// passes it only by the consumer's release. A peer that overwrites the slot gets its own records overwritten; the
+    /// value is checked, so that nothing outside the slab is.
+    private mutating func findSpace(units: Int) throws(RingError) -> Int? {
         if head &- knownTail <= mask && units <= end - next {
-            return true
+            return next
         }
         let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
         let used = head &- tail
@@ -189,40 +201,28 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
             throw .corrupt(reason: "the consumer is at \(tail), the producer at \(head), with \(capacity) slots")
         }
         knownTail = tail
-        if units > 0 {
-            try findSpace(units: units, used: used)
-        }
-        return used <= mask && units <= end - next
-    }
+        if used > mask { return nil }
+        if units == 0 { return next }
 
-    /// Moves `next` and `end` so that [next, end) is free, and holds `units` if any free run does.
-    ///
-    /// The records in the ring occupy the slab from the oldest one's position up to `next`, around the end if need be.
-    /// Where the oldest one is stands in its slot, which this side wrote: no shadow table is needed, and a producer that
-    /// took over knows as much as its predecessor. The space of a record is free once tail has passed it [T2], and tail
-    /// passes it only by the consumer's release. A peer that overwrites the slot gets its own records overwritten; the
-    /// value is checked, so that nothing outside the slab is.
-    private mutating func findSpace(units: Int, used: UInt32) throws(RingError) {
         if used == 0 {
             // Start over: a record as large as the slab fits in an empty ring wherever the last one ended.
             next = 0
             end = slabUnits
-            return
+            return 0
         }
-        let oldest = Int(slots[Int(truncatingIfNeeded: knownTail & mask)].load(ordering: .relaxed))
+        let oldest = Int(slots[Int(truncatingIfNeeded: tail & mask)].load(ordering: .relaxed))
         guard oldest < slabUnits else {
             throw .corrupt(reason: "its oldest slot points to unit \(oldest) of a slab of \(slabUnits) units")
         }
         if oldest >= next {
             // Occupied: [oldest, slabUnits) and [0, next). Equal means full, as no record is empty.
             end = oldest
-        } else if units > slabUnits - next && units <= oldest {
-            // Occupied: [oldest, next). What is left behind `next` is too short, so skip it.
-            next = 0
-            end = oldest
-        } else {
-            end = slabUnits
+            return units <= end - next ? next : nil
         }
+        // Occupied: [oldest, next). What does not fit behind goes before, and the rest of the slab is skipped.
+        end = slabUnits
+        if units <= end - next { return next }
+        return units <= oldest ? 0 : nil
     }
 
     // MARK: Waking and waiting
@@ -243,7 +243,7 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     ) throws(RingError) -> Bool {
         let bell = bell
         return try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
-            try hasSpace(units: refused)
+            try findSpace(units: refused) != nil
         }
     }
 }
