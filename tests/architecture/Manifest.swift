@@ -117,8 +117,8 @@ extension Manifest {
     }
 }
 
-/// Runs a command found on `PATH` in `folder` and returns what it printed; throws when it does not end with 0.
-func run(_ command: [String], in folder: URL) throws -> Data {
+/// Runs a command found on `PATH`, or below `folder`, in `folder`; returns its status and what it printed.
+func capture(_ command: [String], in folder: URL) throws -> (status: Int32, output: Data) {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = command
@@ -129,10 +129,15 @@ func run(_ command: [String], in folder: URL) throws -> Data {
     try process.run()
     let data = output.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
+    return (process.terminationStatus, data)
+}
+
+/// As `capture`, for commands that must succeed: throws when the status is not 0.
+func run(_ command: [String], in folder: URL) throws -> Data {
+    let (status, output) = try capture(command, in: folder)
+    guard status == 0 else {
         throw Manifest.DumpError(
-            description:
-                "`\(command.joined(separator: " "))` ended with \(process.terminationStatus); see its messages above")
+            description: "`\(command.joined(separator: " "))` ended with \(status); see its messages above")
     }
-    return data
+    return output
 }
