@@ -38,6 +38,7 @@ enum PCoreState: UInt32 {
 struct RunParameters: BitwiseCopyable {
     var parentPID: Int32
     var pcores: UInt32
+    var blobByteCount: UInt64
     var descriptorsPerRecord: UInt32
     var alignment: UInt32
     var seed: UInt64

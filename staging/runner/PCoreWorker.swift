@@ -52,7 +52,7 @@ public enum PCoreWorker {
         // The parent may have died before the request above; then nobody is left to give work.
         guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
         try CPUs.pin(to: cpu)
-        let blob = try HugeBlob.adopt(blobDescriptor)
+        let blob = try HugeBlob.adopt(blobDescriptor, byteCount: Int(parameters.blobByteCount))
         let plan = Plan(try control.program(), isa: try Kernels.selected())
         var engine = Engine(
             plan: plan, block: control.block(index), capacity: Int(parameters.descriptorsPerRecord))

@@ -171,6 +171,7 @@ public struct ProcPcoresRun {
     private func parameters() -> RunParameters {
         RunParameters(
             parentPID: getpid(), pcores: UInt32(configuration.pcores),
+            blobByteCount: UInt64(configuration.blobByteCount),
             descriptorsPerRecord: UInt32(configuration.descriptorsPerRecord),
             alignment: UInt32(configuration.alignment),
             seed: configuration.seed, lowWater: lowWater, instructionCount: 0,
