@@ -27,7 +27,7 @@ extension MemoryError: CustomStringConvertible {
         case .shortage(let resource, let needed, let free, let unit, let remedy):
             "not enough \(resource): needed \(needed) \(unit), free \(free); \(remedy)"
         case .unavailable(let what, let remedy):
-            "\(what) not available here; \(remedy)"
+            "not available here: \(what); \(remedy)"
         case .system(let call, let subject, let errno):
             "\(call) failed on \(subject): \(errno) (errno \(errno.rawValue))"
         case .outOfRange(let what, let lower, let upper, let limit):

@@ -100,10 +100,10 @@ import Testing
     @Test func descriptorsAndMappingsDoNotLeak() async {
         await #expect(processExitsWith: .success) {
             let folder = try TemporaryFolder()
-            var before = (0, 0)
+            var before = (0, 0, 0)
             for round in 0..<20 {
                 do {
-                    let blob = try HugeBlob.create(byteCount: 4096 + round, pages: .small)
+                    let blob = try HugeBlob.create(byteCount: (4 << 20) + round, pages: .small)
                     let copy = try HugeBlob.adopt(blob.fileDescriptor.duplicate())
                     try require(copy.byteCount >= blob.byteCount)
                     let region = try SharedRegion.create(byteCount: 1, name: "packetfs-blob-region")
@@ -119,7 +119,9 @@ import Testing
                     failure { () throws(MemoryError) in _ = try HugeBlob.open(named: "blob", in: folder.path) },
                 ]
                 try require(failures.allSatisfy { $0 != nil })
-                let now = (folderEntries("/proc/self/fd").count, mappingCount("packetfs-blob"))
+                let now = (
+                    folderEntries("/proc/self/fd").count, mappingCount("packetfs-blob"), reservedBytes()
+                )
                 // The first round may open what the libraries keep.
                 if round == 0 { before = now }
                 try require(now == before)
@@ -613,6 +615,14 @@ func content(_ blob: borrowing HugeBlob) -> [UInt8] {
 /// How many mappings of this process have `name` in their path.
 func mappingCount(_ name: String) -> Int {
     (readText("/proc/self/maps") ?? "").split(separator: "\n").filter { $0.contains(name) }.count
+}
+
+/// Address space of this process that is reserved but not accessible.
+func reservedBytes() -> Int {
+    (readText("/proc/self/maps") ?? "").split(separator: "\n").filter { $0.contains(" ---p ") }.reduce(0) { sum, line in
+        let bounds = line.prefix { $0 != " " }.split(separator: "-").compactMap { Int($0, radix: 16) }
+        return sum + (bounds.count == 2 ? bounds[1] - bounds[0] : 0)
+    }
 }
 
 /// An unsealed, empty memfd.

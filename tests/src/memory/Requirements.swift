@@ -86,7 +86,8 @@ struct TemporaryFolder: ~Copyable {
 
     deinit {
         if isMounted {
-            _ = try? run(["umount", path.string])
+            // Lazily, so that a test which fails with a file still open leaves no mount behind.
+            _ = try? run(["umount", "--lazy", path.string])
         } else {
             for name in names { unlink(path.appending(name).string) }
         }
