@@ -63,6 +63,12 @@ import Testing
             counts: "0 0 1", exit: 0),
         Run(testDescription: "a skip for one CPU", events: skip("needs 1 CPUs"), counts: "0 1 0", exit: 1),
         Run(
+            testDescription: "a skip for more huge pages than there can be", events: skip("needs 99999999 huge pages"),
+            counts: "0 0 1", exit: 0),
+        Run(
+            testDescription: "a skip for no huge page at all", events: skip("needs 0 huge pages"), counts: "0 1 0",
+            exit: 1),
+        Run(
             testDescription: "a skip for the sanitizer in a run without it",
             events: skip("not under the thread sanitizer"),
             counts: "0 1 0", exit: 1),
