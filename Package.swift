@@ -26,7 +26,9 @@ let src: [Target] = [
     .target(
         name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", "PacketFSMemory", systemPackage],
         path: "src/packetfs/ring", swiftSettings: swift),
-    .target(name: "PacketFSGram", path: "src/packetfs/gram", swiftSettings: swift),
+    .target(name: "CPacketFSGram", path: "src/packetfs/gram_isa", cSettings: c),
+    .target(
+        name: "PacketFSGram", dependencies: ["CPacketFSGram"], path: "src/packetfs/gram", swiftSettings: swift),
     .target(name: "CPacketFSKernels", path: "src/packetfs/pcpu_isa", cSettings: c),
     .target(
         name: "PacketFSPCPU", dependencies: ["CPacketFSKernels", "PacketFSGram"],
@@ -37,7 +39,9 @@ let src: [Target] = [
 let staging: [Target] = [
     .target(
         name: "PacketFSRunner",
-        dependencies: ["PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage],
+        dependencies: [
+            "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage,
+        ],
         path: "staging/runner", swiftSettings: swift),
     .executableTarget(
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],

@@ -69,7 +69,8 @@ struct Verifier: ~Copyable {
                 if record % 256 == 0, let signal = signals.take() {
                     interruption.store(signal, ordering: .relaxed)
                 }
-                byteCount &+= generators[index].fill(table, from: record &* UInt64(perRecord))
+                generators[index].fill(table, from: record &* UInt64(perRecord))
+                for descriptor in table { byteCount &+= UInt64(descriptor.length) }
                 Reference.execute(
                     program, on: memory.bytes, descriptors: UnsafeBufferPointer(table), totals: &totals)
             }

@@ -1,32 +1,38 @@
-/// SplitMix64 (Steele, Lea, Flood, 2014) as a function of a position: element `index` of the stream of `key`.
-///
-/// Position-addressable, so that any part of a run can be generated again on its own.
-@inlinable @inline(__always)
-func splitMix64(key: UInt64, index: UInt64) -> UInt64 {
+import CPacketFSGram
+
+/// SplitMix64 (Steele, Lea, Flood, 2014): element `index` of the sequence that starts from `key`.
+private func splitMix64(key: UInt64, index: UInt64) -> UInt64 {
     var z = key &+ (index &+ 1) &* 0x9E37_79B9_7F4A_7C15
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
     return z ^ (z >> 31)
 }
 
+/// The integer hash "lowbias32" (C. Wellons, hash-prospector): a permutation of 32 bits with little bias, and cheap in vectors.
+private func hash32(_ value: UInt32) -> UInt32 {
+    var x = value
+    x = (x ^ (x >> 16)) &* 0x7FEB_352D
+    x = (x ^ (x >> 15)) &* 0x846C_A68B
+    return x ^ (x >> 16)
+}
+
 /// Random descriptors inside a region of the blob, as the documented runs use them.
 ///
 /// Length uniform in `alignment ..< 5 * alignment`, offset uniform among the multiples of `alignment` (counted from the start of
 /// the region) at which the range still fits. Descriptor `n` of a stream is a pure function of seed, stream and `n`, so a
-/// verifier generates again exactly what a run used.
+/// verifier generates again exactly what a run used. Streams repeat after 2^32 descriptors, with other keys each time.
 public struct RandomDescriptors: Sendable {
     /// Byte range of the blob in which every descriptor lies.
     public let region: Range<UInt64>
     /// Alignment of offsets inside the region, in bytes; a power of two.
     public let alignment: UInt32
-    @usableFromInline let key: UInt64
-    @usableFromInline let shift: UInt64
-    @usableFromInline let lengthCap: UInt64
+    private let key: UInt64
 
     /// Makes a generator.
     ///
     /// - Parameters:
-    ///   - region: not empty (precondition). A region shorter than a drawn length shortens the descriptor.
+    ///   - region: not empty (precondition). A region shorter than a drawn length shortens the descriptor. In one of more than
+    ///     2^32 alignment units only every k-th place is drawn, k being the region's units over 2^32.
     ///   - alignment: a power of two from 1 to 2^20 (precondition).
     ///   - seed: the run's seed.
     ///   - stream: which of the run's independent streams, normally the pcore's number.
@@ -36,35 +42,54 @@ public struct RandomDescriptors: Sendable {
         self.region = region
         self.alignment = alignment
         self.key = splitMix64(key: seed, index: stream)
-        self.shift = UInt64(alignment.trailingZeroBitCount)
-        self.lengthCap = UInt64(region.count)
     }
 
     /// Descriptor `index` of the stream.
-    @inlinable @inline(__always)
     public subscript(index: UInt64) -> Descriptor {
-        let random = splitMix64(key: key, index: index)
-        // The low 32 bits choose the length, the high bits the offset: multiply-high maps them to a range without a
-        // division (Lemire, 2019; the bias, below range / 2^32, is far under what a run could show).
-        let drawn = UInt64(alignment) &+ (((random & 0xFFFF_FFFF) &* (UInt64(alignment) << 2)) >> 32)
-        let length = min(drawn, lengthCap)
-        let places = ((lengthCap &- length) >> shift) &+ 1
-        let place = random.multipliedFullWidth(by: places).high
-        return Descriptor(
-            offset: region.lowerBound &+ (place << shift), length: UInt32(truncatingIfNeeded: length))
+        Self.descriptor(UInt32(truncatingIfNeeded: index), stream(ofBlock: index >> 32))
     }
 
-    /// Writes descriptors `first`, `first + 1`, ... of the stream into `table` and returns the sum of their lengths.
-    @inlinable
-    @discardableResult
-    public func fill(_ table: UnsafeMutableBufferPointer<Descriptor>, from first: UInt64) -> UInt64 {
-        var byteCount: UInt64 = 0
-        for index in 0..<table.count {
-            let descriptor = self[first &+ UInt64(truncatingIfNeeded: index)]
-            byteCount &+= UInt64(descriptor.length)
-            table.initializeElement(at: index, to: descriptor)
+    /// Writes descriptors `first`, `first + 1`, ... of the stream into `table`.
+    public func fill(_ table: UnsafeMutableBufferPointer<Descriptor>, from first: UInt64) {
+        var done = 0
+        while done < table.count {
+            let index = first &+ UInt64(truncatingIfNeeded: done)
+            // Keys change where the low half of the number wraps.
+            let count = Int(min(UInt64(table.count - done), (1 << 32) - (index & 0xFFFF_FFFF)))
+            let stream = stream(ofBlock: index >> 32)
+            let number = UInt32(truncatingIfNeeded: index)
+            let rest = UnsafeMutableBufferPointer(rebasing: table[done..<done + count])
+            let written = withUnsafePointer(to: stream) {
+                pfs_generate_descriptors($0, number, rest.baseAddress, count)
+            }
+            for position in written..<count {
+                rest.initializeElement(
+                    at: position, to: Self.descriptor(number &+ UInt32(truncatingIfNeeded: position), stream))
+            }
+            done += count
         }
-        return byteCount
+    }
+
+    /// The keys of the 2^32 descriptors whose number has `block` as its high half.
+    private func stream(ofBlock block: UInt64) -> pfs_descriptor_stream {
+        let keys = splitMix64(key: key, index: block)
+        return pfs_descriptor_stream(
+            region_start: region.lowerBound, region_length: UInt64(region.count),
+            length_key: UInt32(truncatingIfNeeded: keys), offset_key: UInt32(truncatingIfNeeded: keys >> 32),
+            shift: UInt32(alignment.trailingZeroBitCount))
+    }
+
+    /// The definition, for one descriptor; `pfs_generate_descriptors` is its vector form.
+    private static func descriptor(_ number: UInt32, _ stream: pfs_descriptor_stream) -> Descriptor {
+        let shift = UInt64(stream.shift)
+        let drawn = (UInt64(1) << shift) &+ UInt64(hash32(number ^ stream.length_key) >> (30 - stream.shift))
+        let length = min(drawn, stream.region_length)
+        let places = ((stream.region_length &- length) >> shift) &+ 1
+        // Multiply-high maps the hash to a place without a division (Lemire, 2019); its bias, below places / 2^32, is far
+        // under what a run could show.
+        let place = (UInt64(hash32(number ^ stream.offset_key)) << 32).multipliedFullWidth(by: places).high
+        return Descriptor(
+            offset: stream.region_start &+ (place << shift), length: UInt32(truncatingIfNeeded: length))
     }
 }
 

@@ -48,19 +48,34 @@ struct GeneratorTests {
     @Test("Descriptor n is a function of seed, stream and n alone")
     func reproducible() {
         let descriptors = RandomDescriptors(region: 0..<1 << 30, alignment: 64, seed: 42, stream: 9)
-        let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: 64)
-        defer { table.deallocate() }
-        let byteCount = descriptors.fill(table, from: 640)
-        #expect(byteCount == table.reduce(0) { $0 + UInt64($1.length) })
-        for index in table.indices { #expect(table[index] == descriptors[640 + UInt64(index)]) }
         let others = [
             RandomDescriptors(region: 0..<1 << 30, alignment: 64, seed: 43, stream: 9),
             RandomDescriptors(region: 0..<1 << 30, alignment: 64, seed: 42, stream: 10),
         ]
         for other in others { #expect((0..<64).contains { other[UInt64($0)] != descriptors[UInt64($0)] }) }
         // Pinned: a change of the generator would make old runs impossible to verify.
-        #expect(descriptors[0] == Descriptor(offset: 192_071_424, length: 314))
-        #expect(descriptors[1] == Descriptor(offset: 795_108_608, length: 140))
+        #expect(descriptors[0] == Descriptor(offset: 557_058_304, length: 135))
+        #expect(descriptors[1 << 32] == Descriptor(offset: 297_299_840, length: 311))
+    }
+
+    @Test("A table filled at once equals its descriptors one by one", arguments: 0..<300 as Range<UInt64>)
+    func filled(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let alignment = UInt32(1) << UInt32.random(in: 0...20, using: &random)
+        let start = UInt64.random(in: 0...1 << 45, using: &random)
+        let length = UInt64.random(in: 1...UInt64(1) << UInt64.random(in: 1...42, using: &random), using: &random)
+        let descriptors = RandomDescriptors(
+            region: start..<start + length, alignment: alignment, seed: seed, stream: 1)
+        let count = Int.random(in: 0...100, using: &random)
+        // Also across the place where the low half of the number wraps.
+        let first = Bool.random(using: &random) ? UInt64.random(in: 0...1 << 40, using: &random) : (1 << 32) - 37
+        let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: count + 1)
+        defer { table.deallocate() }
+        let guardian = Descriptor(offset: 0xDEAD, length: 0xBEEF, flags: 7)
+        table.initialize(repeating: guardian)
+        descriptors.fill(UnsafeMutableBufferPointer(rebasing: table[..<count]), from: first)
+        for index in 0..<count { #expect(table[index] == descriptors[first + UInt64(index)]) }
+        #expect(table[count] == guardian, "nothing is written beyond the table")
     }
 
     @Test("Blocks cover a region exactly once", arguments: [0, 1, 63, 64, 65, 4096, 100_000] as [UInt64])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Process control that Swift's Glibc module does not import: CPU affinity, pidfds, signalfds and prctl(2). Each function
- * returns what the system call returns (-1 and errno on failure).
+ * Process control that Swift's Glibc module does not import: CPU affinity, pidfds, signalfds and
+ * prctl(2). Each function returns what the system call returns (-1 and errno on failure).
  */
 #ifndef PFS_PROCESS_H
 #define PFS_PROCESS_H
@@ -13,7 +13,8 @@
 /* Pins the calling thread to one CPU. */
 int pfs_pin_to_cpu(int cpu);
 
-/* Writes the numbers of the CPUs the calling thread may run on, ascending; returns how many there are. */
+/* Writes the numbers of the CPUs the calling thread may run on, ascending; returns how many there
+ * are. */
 int pfs_allowed_cpus(int *cpus, int capacity);
 
 /* A descriptor that becomes readable when the process ends (pidfd_open(2), close-on-exec). */
