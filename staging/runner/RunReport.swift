@@ -1,10 +1,5 @@
+import FoundationEssentials
 import PacketFSPCPU
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// The machine-readable report of a run: one JSON document, described in docs/reports.md.
 ///
