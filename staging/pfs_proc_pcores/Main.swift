@@ -44,8 +44,8 @@ struct ProcPcores: ParsableCommand {
     var align = 64
     @Option(help: "Slots of each ring, as a power of two.")
     var ringPow2 = 16
-    @Option(help: "Slab of each ring in MiB.")
-    var slabMb = 4
+    @Option(help: "Slab of each ring in MiB: space for the records that wait in it.")
+    var slabMb = 1
     @Option(help: "File to copy to the start of the blob (default: a seeded pattern).")
     var file: String?
     @Option(help: "First byte of the range that descriptors lie in.")

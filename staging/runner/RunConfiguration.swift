@@ -20,7 +20,7 @@ public struct RunConfiguration: Sendable {
     /// Ring slots are 2 to this power.
     public var ringPowerOfTwo = 16
     /// Bytes of each ring's slab.
-    public var slabByteCount = 4 << 20
+    public var slabByteCount = 1 << 20
     /// Fills the blob from its start; nil fills it with the seeded pattern.
     public var file: FilePath?
     /// First byte of the range that descriptors lie in.
