@@ -127,10 +127,7 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     mutating func freeSlots() -> Int {
         let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
         let used = head &- tail
-        if used > mask {
-            // Full, or (beyond mask + 1) a lie, which is not remembered.
-            return 0
-        }
+        guard used <= mask &+ 1 else { return 0 }
         knownTail = tail
         return Int(mask) + 1 - Int(used)
     }

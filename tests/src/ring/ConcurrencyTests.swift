@@ -187,6 +187,59 @@ struct ConcurrencyTests {
         check(shared.sum.load(ordering: .relaxed) == ringers * rounds)
     }
 
+    /// The heart of the handshake, laid bare: one side arms and looks, the other publishes and rings, as near to each
+    /// other as can be. Afterwards the sleeper has seen what was published, or the ringer has taken the announcement;
+    /// neither would be a sleep without end.
+    @Test("Arming and ringing at the same moment: one sees the other")
+    func crossing() throws {
+        let region = try TestRegion(byteCount: 4096)
+        let bell = Doorbell(region.base.bindMemory(to: Atomic<UInt32>.self, capacity: 1))
+        let rounds = 100_000
+        let published = Shared()
+        let meeting = Meeting()
+        let lost = Shared()
+        try together([
+            {
+                for round in 1...rounds {
+                    meeting.meet(2 * round - 1, delay: round % 7)
+                    bell.arm()
+                    let isSeen = published.sum.load(ordering: .relaxed) == round
+                    meeting.meet(2 * round)
+                    let word = region.base.assumingMemoryBound(to: Atomic<UInt32>.self)
+                    if !isSeen && word.pointee.load(ordering: .relaxed) != 0 {
+                        lost.sum.add(1, ordering: .relaxed)
+                    }
+                    bell.disarm()
+                }
+            },
+            {
+                for round in 1...rounds {
+                    meeting.meet(2 * round - 1, delay: round % 5)
+                    published.sum.store(round, ordering: .relaxed)
+                    bell.ring()
+                    meeting.meet(2 * round)
+                }
+            },
+        ])
+        #expect(lost.sum.load(ordering: .relaxed) == 0, "wake-ups lost in \(rounds) rounds")
+    }
+
+    /// Where two threads wait for each other, again and again.
+    final class Meeting: Sendable {
+        private let arrivals = Atomic(0)
+
+        /// Returns when both have come to the meeting of this number, counted from 1, and `delay` more looks are over.
+        func meet(_ number: Int, delay: Int = 0) {
+            arrivals.add(1, ordering: .acquiringAndReleasing)
+            var looks = 0
+            while arrivals.load(ordering: .acquiring) < 2 * number {
+                looks += 1
+                if looks % 1000 == 0 { sched_yield() }
+            }
+            for _ in 0..<delay { _ = arrivals.load(ordering: .acquiring) }
+        }
+    }
+
     final class Shared: Sendable {
         let sum = Atomic(0)
     }
