@@ -48,7 +48,8 @@ static uint32_t advance_by(int64_t bytes)
 	return power(8 * bytes - 33);
 }
 
-/* Advances for a block of crc32c.h: of each stream's register to the end of the block, then of the register before it. */
+/* Advances for a block of crc32c.h: of each stream's register to the end of the block, then of the
+ * register before it. */
 static void block_advances(uint64_t advances[5], int64_t iterations, int64_t stream_bytes)
 {
 	int64_t stream = iterations * stream_bytes;
@@ -64,10 +65,9 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 	uint32_t ones = ~0u;
 	uint32_t advance = advance_by(0);
 
-	for (int d = 0; d <= 64; ++d) {
-		constants->fold[d][0] = (uint64_t)power(8 * d + 63) << 32;
-		constants->fold[d][1] = (uint64_t)power(8 * d - 1) << 32;
-		constants->retreat[d] = advance_by(-d);
+	for (int d = -63; d <= 64; ++d) {
+		constants->fold_table[63 + d][0] = (uint64_t)power(8 * d + 63) << 32;
+		constants->fold_table[63 + d][1] = (uint64_t)power(8 * d - 1) << 32;
 	}
 	for (int n = 0; n < 1024; ++n) {
 		constants->advance[n] = advance;

@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CRC-32C with the crc32 instruction and carry-less multiplies. Included by the tiers that have both.
+ * CRC-32C with the crc32 instruction and carry-less multiplies. Included by the tiers that have
+ * both.
  *
- * A core retires one 8-byte crc32 per cycle, but each depends on the one before for three cycles; and it has a separate
- * unit for carry-less multiplies, which fold 64 bytes onto the next 64. All shapes here keep both units busy:
- *  - a long range is cut into blocks whose first part runs through four crc32 streams while the rest is folded;
- *  - short ranges are grouped by their number of 64-byte blocks and run several at a time, half of them folded, half of
- *    them through crc32, in loops whose branches depend on the group alone. A range's odd bytes come first: its first
- *    block is loaded whole and masked, and the multiplier which takes it to the next block depends on the odd length.
- *    So there are no tails and no mispredicted branches.
+ * A core retires one 8-byte crc32 per cycle, but each depends on the one before for three cycles;
+ * and it has a separate unit for carry-less multiplies, which fold 64 bytes onto the next 64. All
+ * shapes here keep both units busy:
+ *  - a long range is cut into blocks whose first part runs through four crc32 streams while the
+ * rest is folded;
+ *  - short ranges are grouped by their number of 64-byte blocks and run several at a time, half of
+ * them folded, half of them through crc32, in loops whose branches depend on the group alone. A
+ * range's odd bytes come first: its first block is loaded whole and masked, and the multiplier
+ * which takes it to the next block depends on the odd length. So there are no tails and no
+ * mispredicted branches.
  *
- * Registers are raw (no complements). All is linear over GF(2), so kernels begin with register 0 and the register before
- * is advanced over the range's length and added. Algebra and constants: struct pfs_crc_constants.
+ * Registers are raw (no complements). All is linear over GF(2), so kernels begin with register 0
+ * and the register before is advanced over the range's length and added. Algebra and constants:
+ * struct pfs_crc_constants.
  */
+
+/* Multipliers to fold by d = -63...64 bytes. */
+#define FOLD(constants) ((constants)->fold_table + 63)
 
 /* Words of each crc32 stream in an iteration of the fused loop: as much as 64 folded bytes cost. */
 #if WIDE_MULTIPLY
@@ -53,9 +61,9 @@ ALWAYS_INLINE lane_t TIER(fold_lane)(lane_t a, lane_t k)
 #endif
 }
 
-ALWAYS_INLINE lane_t TIER(multiplier)(const uint64_t fold[2])
+ALWAYS_INLINE lane_t TIER(multiplier)(const uint64_t (*fold)[2])
 {
-	__m128i k = _mm_loadu_si128((const __m128i *)fold);
+	__m128i k = _mm_loadu_si128((const __m128i *)*fold);
 
 #if WIDE_MULTIPLY
 	return _mm256_broadcastsi128_si256(k);
@@ -87,8 +95,8 @@ ALWAYS_INLINE folded_t TIER(load_head)(const uint8_t *p, size_t count)
 ALWAYS_INLINE folded_t TIER(fold)(folded_t f, lane_t k, const uint8_t *next)
 {
 	for (int i = 0; i < LANES; ++i)
-		f.lane[i] = TIER(fold_lane)(f.lane[i], k) ^
-			    TIER(load_lane)(next + i * sizeof(lane_t));
+		f.lane[i] =
+		    TIER(fold_lane)(f.lane[i], k) ^ TIER(load_lane)(next + i * sizeof(lane_t));
 	return f;
 }
 
@@ -99,17 +107,17 @@ ALWAYS_INLINE uint32_t TIER(reduce)(const struct pfs_crc_constants *constants, f
 	uint64_t crc;
 
 #if WIDE_MULTIPLY
-	__m256i x = TIER(fold_lane)(f.lane[0], TIER(multiplier)(constants->fold[32])) ^ f.lane[1];
+	__m256i x = TIER(fold_lane)(f.lane[0], TIER(multiplier)(FOLD(constants) + 32)) ^ f.lane[1];
 
 	sum = _mm_clmulepi64_si128(_mm256_castsi256_si128(x),
-				   *(const __m128i_u *)constants->fold[16], 0x00) ^
+				   *(const __m128i_u *)FOLD(constants)[16], 0x00) ^
 	      _mm_clmulepi64_si128(_mm256_castsi256_si128(x),
-				   *(const __m128i_u *)constants->fold[16], 0x11) ^
+				   *(const __m128i_u *)FOLD(constants)[16], 0x11) ^
 	      _mm256_extracti128_si256(x, 1);
 #else
 	sum = f.lane[3];
 	for (int i = 0; i < 3; ++i)
-		sum ^= TIER(fold_lane)(f.lane[i], TIER(multiplier)(constants->fold[48 - 16 * i]));
+		sum ^= TIER(fold_lane)(f.lane[i], TIER(multiplier)(FOLD(constants) + 48 - 16 * i));
 #endif
 	crc = _mm_crc32_u64(0, _mm_cvtsi128_si64(sum));
 	return _mm_crc32_u64(crc, _mm_extract_epi64(sum, 1));
@@ -118,7 +126,7 @@ ALWAYS_INLINE uint32_t TIER(reduce)(const struct pfs_crc_constants *constants, f
 ALWAYS_INLINE uint64_t TIER(product)(uint32_t crc, uint64_t multiplier)
 {
 	return _mm_cvtsi128_si64(_mm_clmulepi64_si128(
-		_mm_cvtsi64_si128(crc), _mm_cvtsi64_si128((int64_t)multiplier), 0x00));
+	    _mm_cvtsi64_si128(crc), _mm_cvtsi64_si128((int64_t)multiplier), 0x00));
 }
 
 /* The register `length` zero bytes later. */
@@ -145,75 +153,108 @@ ALWAYS_INLINE uint32_t TIER(crc_words)(uint64_t crc, const uint8_t *p, size_t le
 }
 
 /*
- * `folded` + `streamed` ranges (at most MAX_GROUP) at once, each of (blocks - 1) * 64 + 1 to blocks * 64 bytes and of 64 at
- * least. The first ones are folded, the others run through crc32.
+ * Ranges of 65 to 1023 bytes, four at a time. All of a range but its last 64 bytes is folded to 64
+ * bytes; those and the last ones then go through crc32. The core dispatches in order and has a
+ * short queue for crc32, so both kinds of work and all chains must alternate in program order: a
+ * quad is folded while the one before it goes through crc32.
  */
-enum {
-	MAX_GROUP = 8
+enum { QUAD = 4, QUAD_WORDS = 16 };
+
+struct TIER(quad) {
+	_Alignas(64) uint8_t folded[QUAD][64];
+	const uint8_t *last[QUAD];
 };
 
-ALWAYS_INLINE void TIER(crc_group)(const struct pfs_crc_constants *constants, size_t blocks,
-				   int folded, int streamed, const struct range *const *ranges,
-				   uint32_t *crc)
+ALWAYS_INLINE void TIER(quad_fold)(const struct pfs_crc_constants *constants,
+				   struct TIER(quad) * quad, int i, const struct range *range)
 {
-	const lane_t k = TIER(multiplier)(constants->fold[64]);
-	const uint8_t *p[MAX_GROUP];
-	folded_t f[MAX_GROUP];
-	uint64_t c[MAX_GROUP];
+	const lane_t k = TIER(multiplier)(FOLD(constants) + 64);
+	const uint8_t *p = range->start;
+	size_t length = range->length;
+	size_t blocks = (length - 1) / 64; /* after the head */
+	size_t head = length - 64 * blocks;
+	folded_t f = TIER(load_head)(p, head);
 
-#pragma clang loop unroll(full)
-	for (int i = 0; i < folded + streamed; ++i) {
-		size_t head = ranges[i]->length - 64 * (blocks - 1);
-
-		p[i] = ranges[i]->start + head;
-		if (i < folded) {
-			f[i] = TIER(load_head)(ranges[i]->start, head);
-			if (blocks > 1)
-				f[i] = TIER(fold)(f[i], TIER(multiplier)(constants->fold[head]),
-						  p[i]);
-		} else {
-			c[i] = 0;
-#pragma clang loop unroll(full)
-			for (int w = 0; w < 8; ++w)
-				c[i] = _mm_crc32_u64(c[i],
-						     load64(ranges[i]->start + 8 * w) &
-							     load64(head_mask + 64 - head + 8 * w));
-			c[i] = _mm_crc32_u64(0, TIER(product)(c[i], constants->retreat[64 - head]));
-		}
+	p += head;
+	/* With one block after it, the head only moves to the end of the 64 bytes. */
+	f = TIER(fold)(f, TIER(multiplier)(FOLD(constants) + (blocks > 1 ? head : head - 64)),
+		       blocks > 1 ? p : zeros);
+	for (; blocks > 2; --blocks) {
+		p += 64;
+		f = TIER(fold)(f, k, p);
 	}
-	for (size_t block = 1; block < blocks; ++block) {
-#pragma clang loop unroll(full)
-		for (int i = folded; i < folded + streamed; ++i)
-			c[i] = _mm_crc32_u64(c[i], load64(p[i]));
-#pragma clang loop unroll(full)
-		for (int i = 0; i < folded; ++i) {
-			if (block + 1 < blocks)
-				f[i] = TIER(fold)(f[i], k, p[i] + 64);
-			p[i] += 64;
-		}
-#pragma clang loop unroll(full)
-		for (int w = 1; w < 8; ++w)
-#pragma clang loop unroll(full)
-			for (int i = folded; i < folded + streamed; ++i)
-				c[i] = _mm_crc32_u64(c[i], load64(p[i] + 8 * w));
-#pragma clang loop unroll(full)
-		for (int i = folded; i < folded + streamed; ++i)
-			p[i] += 64;
-	}
-#pragma clang loop unroll(full)
-	for (int i = 0; i < folded; ++i)
-		c[i] = TIER(reduce)(constants, f[i]);
-#pragma clang loop unroll(full)
-	for (int i = 0; i < folded + streamed; ++i)
-		crc[i] = c[i];
+	memcpy(quad->folded[i], &f, sizeof(f));
+	quad->last[i] = range->start + length - 64;
 }
 
-/* A block of the fused loop: iterations * (64 + 32 * STREAM_WORDS) bytes. Returns the register after it. */
+/* Words `from` to `to` (constants, of QUAD_WORDS) of each chain. */
+ALWAYS_INLINE void TIER(quad_words)(const struct TIER(quad) * quad, int from, int to, uint64_t *crc)
+{
+#pragma clang loop unroll(full)
+	for (int w = from; w < to; ++w)
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i)
+			crc[i] = _mm_crc32_u64(crc[i], load64(w < 8 ? quad->folded[i] + 8 * w
+								    : quad->last[i] + 8 * (w - 8)));
+}
+
+/* Takes the register of a range over it, given the result from 0. */
+ALWAYS_INLINE uint32_t TIER(carry_over)(const struct pfs_crc_constants *constants, uint32_t crc,
+					int fresh, size_t length, uint32_t raw)
+{
+	return raw ^ (fresh ? constants->ones[length] : TIER(advance)(constants, crc, length));
+}
+
+/*
+ * Takes the registers crc[m] over ranges[m], of 65 to 1023 bytes each, for each of the `count`
+ * indices m in members[], which has room for AHEAD more.
+ */
+static void TIER(crc_short)(const struct pfs_crc_constants *constants, const struct range *ranges,
+			    uint8_t *members, size_t count, uint32_t *crc, int fresh)
+{
+	struct TIER(quad) quads[2];
+	const size_t last = (count - 1) / QUAD * QUAD;
+
+	/* Fill up the last quad and what is looked at ahead. */
+	memset(members + count, members[last], AHEAD);
+	for (int i = 0; i < QUAD; ++i)
+		TIER(quad_fold)(constants, &quads[0], i, &ranges[members[i]]);
+	for (size_t m = 0;; m += QUAD) {
+		const struct TIER(quad) *now = &quads[m / QUAD % 2];
+		struct TIER(quad) *next = &quads[(m / QUAD + 1) % 2];
+		uint64_t raw[QUAD] = {0};
+
+		if (m < last) {
+#pragma clang loop unroll(full)
+			for (int i = 0; i < QUAD; ++i) {
+				const struct range *ahead = &ranges[members[m + AHEAD + i]];
+
+				prefetch_range(ahead->start, ahead->length);
+				TIER(quad_fold)(constants, next, i, &ranges[members[m + QUAD + i]]);
+				TIER(quad_words)
+				(now, i * QUAD_WORDS / QUAD, (i + 1) * QUAD_WORDS / QUAD, raw);
+			}
+		} else {
+			TIER(quad_words)(now, 0, QUAD_WORDS, raw);
+		}
+		for (int i = 0; i < QUAD && m + i < count; ++i) {
+			size_t member = members[m + i];
+
+			crc[member] = TIER(carry_over)(constants, crc[member], fresh,
+						       ranges[member].length, raw[i]);
+		}
+		if (m == last)
+			return;
+	}
+}
+
+/* A block of the fused loop: iterations * (64 + 32 * STREAM_WORDS) bytes. Returns the register
+ * after it. */
 ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants, uint32_t before,
 				       const uint8_t *p, size_t iterations,
 				       const uint64_t advances[5])
 {
-	const lane_t k = TIER(multiplier)(constants->fold[64]);
+	const lane_t k = TIER(multiplier)(FOLD(constants) + 64);
 	const size_t stream = iterations * 8 * STREAM_WORDS;
 	const uint8_t *v = p + 4 * stream;
 	folded_t f = TIER(load_folded)(v);
@@ -238,24 +279,10 @@ ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants
 	return _mm_crc32_u64(0, sum) ^ TIER(reduce)(constants, f);
 }
 
-/* A range of 64 to 1023 bytes, alone. */
-static uint32_t TIER(crc_short)(const struct pfs_crc_constants *constants,
-				const struct range *range)
-{
-	uint32_t crc;
-	size_t blocks = (range->length + 63) / 64;
-
-	if (blocks == 1)
-		return TIER(crc_words)(0, range->start, range->length);
-	TIER(crc_group)(constants, blocks, 1, 0, &range, &crc);
-	return crc;
-}
-
 static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32_t crc,
 			       const uint8_t *p, size_t length)
 {
 	const size_t step = 64 + 32 * STREAM_WORDS;
-	struct range rest;
 
 	for (; length >= LONG_ITERATIONS * step; length -= LONG_ITERATIONS * step) {
 		crc = TIER(crc_block)(constants, crc, p, LONG_ITERATIONS,
@@ -267,62 +294,36 @@ static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32
 				      constants->LONG_ADVANCES[1]);
 		p += MIDDLE_ITERATIONS * step;
 	}
-	for (; length >= 1024; length -= 512, p += 512) {
-		rest = (struct range){p, 512};
-		crc = TIER(advance)(constants, crc, 512) ^ TIER(crc_short)(constants, &rest);
+	while (length > 64) {
+		struct range part = {p, length < 1024 ? length : 512};
+		uint8_t member[1 + AHEAD] = {0};
+
+		TIER(crc_short)(constants, &part, member, 1, &crc, 0);
+		length -= part.length;
+		p += part.length;
 	}
-	if (length < 64)
-		return TIER(crc_words)(crc, p, length);
-	rest = (struct range){p, length};
-	return TIER(advance)(constants, crc, length) ^ TIER(crc_short)(constants, &rest);
+	return TIER(crc_words)(crc, p, length);
 }
 
 /*
- * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are all ones.
+ * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are
+ * all ones, whatever `crc` says.
  */
 static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
-	enum { MOST = 16, FOLDED = 2, STREAMED = 2, GROUP = FOLDED + STREAMED };
-	uint8_t members[MOST + 1][BATCH + GROUP];
-	uint8_t filled[MOST + 1] = {0};
+	uint8_t members[BATCH + AHEAD];
+	size_t short_count = 0;
 
 	for (size_t i = 0; i < count; ++i) {
 		size_t length = ranges[i].length;
 
-		if (length >= 64 && length < 1024) {
-			size_t blocks = (length + 63) / 64;
-
-			members[blocks][filled[blocks]++] = i;
-		} else if (length >= 1024) {
-			crc[i] = TIER(crc_long)(constants, crc[i], ranges[i].start, length);
-		} else {
-			crc[i] = TIER(crc_words)(crc[i], ranges[i].start, length);
-		}
+		if (length - 65 < 1024 - 65)
+			members[short_count++] = i;
+		else
+			crc[i] = TIER(crc_long)(constants, fresh ? ~0u : crc[i], ranges[i].start,
+						length);
 	}
-	/* Exactly 64 bytes have no block after the head, and eight words. */
-	for (size_t m = 0; m < filled[1]; ++m) {
-		size_t i = members[1][m];
-
-		crc[i] = TIER(crc_words)(crc[i], ranges[i].start, 64);
-	}
-	for (size_t blocks = 2; blocks <= MOST; ++blocks) {
-		for (size_t m = 0; m < filled[blocks]; m += GROUP) {
-			const struct range *group[GROUP];
-			uint32_t raw[GROUP];
-			size_t valid = filled[blocks] - m < GROUP ? filled[blocks] - m : GROUP;
-
-			/* Fill up with the first one; its extra results are not used. */
-			for (size_t g = 0; g < GROUP; ++g)
-				group[g] = &ranges[members[blocks][m + (g < valid ? g : 0)]];
-			TIER(crc_group)(constants, blocks, FOLDED, STREAMED, group, raw);
-			for (size_t g = 0; g < valid; ++g) {
-				size_t i = members[blocks][m + g];
-				size_t length = ranges[i].length;
-
-				crc[i] = raw[g] ^ (fresh ? constants->ones[length]
-							 : TIER(advance)(constants, crc[i], length));
-			}
-		}
-	}
+	if (short_count)
+		TIER(crc_short)(constants, ranges, members, short_count, crc, fresh);
 }

@@ -6,11 +6,10 @@ static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct
 {
 	const uint32_t(*slices)[256] = constants->slices;
 
-	(void)fresh;
 	for (size_t i = 0; i < count; ++i) {
 		const uint8_t *p = ranges[i].start;
 		size_t length = ranges[i].length;
-		uint32_t c = crc[i];
+		uint32_t c = fresh ? ~0u : crc[i];
 
 		for (; length >= 8; length -= 8, p += 8) {
 			uint64_t word = load64(p) ^ c;

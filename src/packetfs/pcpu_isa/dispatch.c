@@ -28,10 +28,10 @@ void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
 {
 #ifdef __x86_64__
 	static pfs_tier_execute *const tiers[] = {
-		[PFS_TIER_SSE2] = pfs_execute_sse2,
-		[PFS_TIER_SSE42] = pfs_execute_sse42,
-		[PFS_TIER_AVX2] = pfs_execute_avx2,
-		[PFS_TIER_VPCLMUL] = pfs_execute_vpclmul,
+	    [PFS_TIER_SSE2] = pfs_execute_sse2,
+	    [PFS_TIER_SSE42] = pfs_execute_sse42,
+	    [PFS_TIER_AVX2] = pfs_execute_avx2,
+	    [PFS_TIER_VPCLMUL] = pfs_execute_vpclmul,
 	};
 	struct values values;
 

@@ -2,10 +2,11 @@
 /*
  * A plan over a table of descriptors. Included once per tier, after the kernels.
  *
- * Ranges are digested in batches, because the digests of one range are chains of dependent instructions and only several
- * chains at once keep a core busy. Order matters only where a program writes and descriptors overlap. The pass over
- * memory therefore runs in table order, and what digests need is copied to a scratch area in the first-level cache
- * on the way; then nothing later can change it.
+ * Ranges are digested in batches, because the digests of one range are chains of dependent
+ * instructions and only several chains at once keep a core busy. Order matters only where a program
+ * writes and descriptors overlap. The pass over memory therefore runs in table order, and what
+ * digests need is copied to a scratch area in the first-level cache on the way; then nothing later
+ * can change it.
  */
 
 /* Whether digests can look at the blob itself, with no copy. */
@@ -23,37 +24,32 @@ struct TIER(states) {
 	uint64_t fnv[PFS_MAX_LEVELS][BATCH];
 };
 
-/* Everything that a plan does to one set of ranges, all of which together fit in the scratch area. */
+/* Everything that a plan does to one set of ranges, all of which together fit in the scratch area.
+ */
 static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			  struct range *ranges, size_t count, uint8_t *scratch,
 			  struct TIER(states) * states, int fresh, uint64_t *counters)
 {
 	int in_place = TIER(reads_in_place)(plan, count);
-	int has_pass = plan->final.count || plan->counter_count;
 	int late = plan->final.count && plan->first_level_is_final;
-	uint8_t *end = scratch;
+	size_t bytes = 0;
 
-	if (in_place) {
-		if (has_pass)
-			TIER(pass)(ranges, count, plan, counters);
-	} else {
+	if (!in_place) {
+		TIER(pass_and_copy)
+		(ranges, count, plan, counters, late ? TIER(COPY_AFTER) : TIER(COPY_BEFORE),
+		 scratch);
 		for (size_t i = 0; i < count; ++i) {
-			struct range source = ranges[i];
-
-			if (has_pass && late)
-				TIER(pass)(&source, 1, plan, counters);
-			memcpy(end, source.start, source.length);
-			if (has_pass && !late)
-				TIER(pass)(&source, 1, plan, counters);
-			ranges[i].start = end;
-			end += source.length;
+			ranges[i].start = scratch + bytes;
+			bytes += TIER(slot)(ranges[i].length);
 		}
+	} else if (plan->final.count || plan->counter_count) {
+		TIER(pass)(ranges, count, plan, counters);
 	}
 	for (uint32_t l = 0; l < plan->level_count; ++l) {
 		const struct pfs_level *level = &plan->levels[l];
 
 		if (!in_place && !(l == 0 && late))
-			TIER(map_scratch)(scratch, end - scratch, &level->step);
+			TIER(map_scratch)(scratch, bytes, &level->step);
 		if (level->digests & 1 << PFS_DIGEST_CRC32C)
 			TIER(crc32c)(constants, ranges, count, states->crc[l], fresh);
 		if (level->digests & 1 << PFS_DIGEST_FNV)
@@ -72,12 +68,13 @@ ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t
 		size_t length = descriptors[taken].length;
 
 		if (length > fragment) {
-			/* Its later fragments come after the others' ends: only if nobody minds the order. */
+			/* Its later fragments come after the others' ends: only if nobody minds the
+			 * order. */
 			if (writes)
 				return taken ? taken : 1;
 			length = fragment;
 		}
-		bytes += length;
+		bytes += TIER(slot)(length);
 		if (bytes > SCRATCH)
 			break;
 	}
@@ -119,12 +116,14 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 				ranges[i].start = base + descriptors[i].offset + (rest ? done : 0);
 				ranges[i].length = rest < fragment ? rest : fragment;
 			}
-			TIER(process)(plan, constants, ranges, batch, scratch, &states, done == 0,
-				      values->counters);
+			TIER(process)
+			(plan, constants, ranges, batch, scratch, &states, done == 0,
+			 values->counters);
 		}
 		for (uint32_t l = 0; l < plan->level_count; ++l)
 			for (size_t i = 0; i < batch; ++i) {
-				values->digests[l][PFS_DIGEST_CRC32C] += (uint32_t)~states.crc[l][i];
+				values->digests[l][PFS_DIGEST_CRC32C] +=
+				    (uint32_t)~states.crc[l][i];
 				values->digests[l][PFS_DIGEST_FNV] += states.fnv[l][i];
 			}
 		descriptors += batch;
@@ -145,7 +144,8 @@ static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 		for (size_t i = 0; i < batch; ++i) {
 			ranges[i].start = base + descriptors[i].offset;
 			ranges[i].length = descriptors[i].length;
-			prefetch_range(ranges[i].start, ranges[i].length);
+			if (i < AHEAD)
+				prefetch_range(ranges[i].start, ranges[i].length);
 		}
 		TIER(pass)(ranges, batch, plan, values->counters);
 		descriptors += batch;
@@ -166,8 +166,8 @@ static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *b
 		for (size_t i = 0; i < batch; ++i) {
 			ranges[i].start = base + descriptors[i].offset;
 			ranges[i].length = descriptors[i].length;
-			prefetch_range(ranges[i].start, ranges[i].length);
-			crc[i] = ~0u;
+			if (i < AHEAD)
+				prefetch_range(ranges[i].start, ranges[i].length);
 		}
 		TIER(crc32c)(constants, ranges, batch, crc, 1);
 		for (size_t i = 0; i < batch; ++i)
@@ -187,8 +187,8 @@ void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constan
 		TIER(transform)(plan, base, descriptors, count, values);
 	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
 		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
-		TIER(checksum)(constants, base, descriptors, count,
-			       &values->digests[0][PFS_DIGEST_CRC32C]);
+		TIER(checksum)
+		(constants, base, descriptors, count, &values->digests[0][PFS_DIGEST_CRC32C]);
 	else
 		TIER(digest)(plan, constants, base, descriptors, count, values);
 }

@@ -2,9 +2,9 @@
 /*
  * FNV-1a with 64 bits. Included once per tier.
  *
- * One hash is a chain of xor and multiply, four cycles a byte, and nothing shortens it. Four at once keep the scalar
- * multiplier busy. With 256-bit vectors, sixteen at once are faster still: the prime is 2^40 + 0x1B3, so a 64-bit
- * product is two 32-bit multiplies and two shifts.
+ * One hash is a chain of xor and multiply, four cycles a byte, and nothing shortens it. Four at
+ * once keep the scalar multiplier busy. With 256-bit vectors, sixteen at once are faster still: the
+ * prime is 2^40 + 0x1B3, so a 64-bit product is two 32-bit multiplies and two shifts.
  */
 
 /* Continues one hash. */
@@ -15,7 +15,8 @@ ALWAYS_INLINE uint64_t TIER(fnv_one)(uint64_t hash, const uint8_t *p, size_t len
 	return hash;
 }
 
-/* Continues any number of hashes (at most BATCH), four at a time. Ranges of similar length should be neighbours. */
+/* Continues any number of hashes (at most BATCH), four at a time. Ranges of similar length should
+ * be neighbours. */
 static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, uint64_t **hashes)
 {
 	size_t i = 0;
@@ -31,7 +32,8 @@ static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, ui
 		for (int s = 1; s < 4; ++s)
 			if (r[s]->length < common)
 				common = r[s]->length;
-		/* Vectorised, this loop is slower: 64-bit multiplies are emulated. */
+				/* Vectorised, this loop is slower: 64-bit multiplies are emulated.
+				 */
 #pragma clang loop vectorize(disable) interleave(disable) unroll_count(4)
 		for (size_t j = 0; j < common; ++j) {
 			h0 = (h0 ^ p0[j]) * FNV_PRIME;
@@ -53,20 +55,33 @@ static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, ui
 enum {
 	FNV_VECTORS = 4,
 	FNV_LANES = 4 * FNV_VECTORS,
-	/* Vectors run as long as more lanes than this are active; scalar code is faster for what is left. */
+	/* Vectors run as long as more lanes than this are active; scalar code is faster for what is
+	   left. */
 	FNV_SPARE = 6,
 };
 
-/* (hash ^ byte) * prime in four lanes; byte is zero-extended. */
-ALWAYS_INLINE __m256i TIER(fnv_step)(__m256i hash, __m256i byte)
+/* Constants of a step. */
+struct TIER(fnv_constants) {
+	__m256i low_prime;  /* 0x1B3 in both halves of each lane */
+	__m256i high_prime; /* 2^8 in the low half, 0x1B3 in the high half */
+	__m256i high_half;
+};
+
+/*
+ * (hash ^ byte) * prime in four lanes; byte is zero-extended. With hash = high * 2^32 + low, that
+ * is low * 0x1B3 + 2^32 * (low * 2^8 + high * 0x1B3): one widening multiply, and one that yields
+ * both products of the second term modulo 2^32.
+ */
+ALWAYS_INLINE __m256i TIER(fnv_step)(__m256i hash, __m256i byte,
+				     const struct TIER(fnv_constants) * k)
 {
-	const __m256i low_prime = _mm256_set1_epi64x(0x1B3);
-	__m256i high;
+	__m256i low, terms;
 
 	hash ^= byte;
-	high = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(hash, 32), low_prime),
-				_mm256_slli_epi64(hash, 8));
-	return _mm256_add_epi64(_mm256_mul_epu32(hash, low_prime), _mm256_slli_epi64(high, 32));
+	low = _mm256_mul_epu32(hash, k->low_prime);
+	terms = _mm256_mullo_epi32(hash, k->high_prime);
+	return _mm256_add_epi32(_mm256_add_epi32(low, terms & k->high_half),
+				_mm256_slli_epi64(terms, 32));
 }
 
 /* Byte `index` of each 64-bit lane. */
@@ -77,6 +92,26 @@ ALWAYS_INLINE __m256i TIER(byte_of)(__m256i words, int index)
 					  none, none, none, none, none, none, index);
 
 	return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(pick));
+}
+
+/* Eight steps: a word of each lane, `offset` bytes from its pointer. */
+ALWAYS_INLINE void TIER(fnv_word)(__m256i *hash, const uint8_t *const *pointers, size_t offset,
+				  const struct TIER(fnv_constants) * k)
+{
+	__m256i word[FNV_VECTORS];
+
+#pragma clang loop unroll(full)
+	for (int v = 0; v < FNV_VECTORS; ++v) {
+		const uint8_t *const *q = &pointers[4 * v];
+
+		word[v] = _mm256_set_epi64x(load64(q[3] + offset), load64(q[2] + offset),
+					    load64(q[1] + offset), load64(q[0] + offset));
+	}
+#pragma clang loop unroll(full)
+	for (int byte = 0; byte < 8; ++byte)
+#pragma clang loop unroll(full)
+		for (int v = 0; v < FNV_VECTORS; ++v)
+			hash[v] = TIER(fnv_step)(hash[v], TIER(byte_of)(word[v], byte), k);
 }
 
 /* The last length % 8 bytes of a range, in the low bytes of a word. */
@@ -99,14 +134,25 @@ static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uin
 	_Alignas(32) uint64_t words[FNV_LANES] = {0}, odd[FNV_LANES] = {0};
 	_Alignas(32) uint64_t odd_words[FNV_LANES] = {0}, hash[FNV_LANES] = {0};
 	__m256i h[FNV_VECTORS], p[FNV_VECTORS], left[FNV_VECTORS];
+	struct TIER(fnv_constants) k = {
+	    _mm256_set1_epi32(0x1B3),
+	    _mm256_set1_epi64x(0x1B300000100),
+	    _mm256_set1_epi64x((int64_t)0xFFFFFFFF00000000),
+	};
 	struct range rest[FNV_LANES];
 	const struct range *rest_of[FNV_LANES];
 	uint64_t *rest_hash[FNV_LANES];
 	size_t rest_count = 0;
 	size_t steps = ranges[FNV_SPARE]->length / 8;
+	size_t together = steps ? steps - 1 : 0;
 
+	/* A compiler that knows the factors replaces multiplies by more shifts than there are units
+	 * for. */
+	__asm__("" : "+x"(k.low_prime), "+x"(k.high_prime));
 	for (size_t i = 0; i < FNV_LANES; ++i)
 		next[i] = nothing;
+	if (count < FNV_LANES)
+		together = 0;
 	for (size_t i = 0; i < count; ++i) {
 		const struct range *range = ranges[i];
 
@@ -114,9 +160,11 @@ static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uin
 		words[i] = range->length / 8;
 		if (words[i])
 			next[i] = range->start;
+		if (words[i] <= together)
+			together = words[i] ? words[i] - 1 : 0;
 		if (words[i] > steps) {
-			rest[rest_count] = (struct range){range->start + 8 * steps,
-							  range->length - 8 * steps};
+			rest[rest_count] =
+			    (struct range){range->start + 8 * steps, range->length - 8 * steps};
 			rest_of[rest_count] = &rest[rest_count];
 			rest_hash[rest_count++] = hashes[i];
 		} else {
@@ -129,25 +177,26 @@ static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uin
 		p[v] = _mm256_load_si256((const __m256i *)&next[4 * v]);
 		left[v] = _mm256_load_si256((const __m256i *)&words[4 * v]);
 	}
-	for (size_t step = 0; step < steps; ++step) {
-		__m256i word[FNV_VECTORS], before[FNV_VECTORS];
+	/* As long as all lanes have more than a word left, they move together. */
+	for (size_t step = 0; step < together; ++step)
+		TIER(fnv_word)(h, next, 8 * step, &k);
+	for (int v = 0; v < FNV_VECTORS; ++v) {
+		p[v] = _mm256_add_epi64(p[v], _mm256_set1_epi64x(8 * together));
+		left[v] = _mm256_sub_epi64(left[v], _mm256_set1_epi64x(together));
+		_mm256_store_si256((__m256i *)&next[4 * v], p[v]);
+	}
+	for (size_t step = together; step < steps; ++step) {
+		/* Load the pointers from memory: taking them out of vectors is slower. */
+		__asm__("" : "+m"(next));
+		__m256i before[FNV_VECTORS];
 
-#pragma clang loop unroll(full)
-		for (int v = 0; v < FNV_VECTORS; ++v) {
-			const uint8_t *const *q = &next[4 * v];
-
-			word[v] = _mm256_set_epi64x(load64(q[3]), load64(q[2]), load64(q[1]),
-						    load64(q[0]));
+		for (int v = 0; v < FNV_VECTORS; ++v)
 			before[v] = h[v];
-		}
-#pragma clang loop unroll(full)
-		for (int byte = 0; byte < 8; ++byte)
-#pragma clang loop unroll(full)
-			for (int v = 0; v < FNV_VECTORS; ++v)
-				h[v] = TIER(fnv_step)(h[v], TIER(byte_of)(word[v], byte));
+		TIER(fnv_word)(h, next, 0, &k);
 #pragma clang loop unroll(full)
 		for (int v = 0; v < FNV_VECTORS; ++v) {
-			/* A lane without words left keeps its hash; its pointer stays on its last word. */
+			/* A lane without words left keeps its hash; its pointer stays on its last
+			 * word. */
 			__m256i active = _mm256_cmpgt_epi64(left[v], _mm256_setzero_si256());
 			__m256i more = _mm256_cmpgt_epi64(left[v], _mm256_set1_epi64x(1));
 
@@ -163,11 +212,10 @@ static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uin
 
 #pragma clang loop unroll(full)
 		for (int byte = 0; byte < 7; ++byte) {
-			__m256i active =
-				_mm256_cmpgt_epi64(rest_of_lane, _mm256_set1_epi64x(byte));
+			__m256i active = _mm256_cmpgt_epi64(rest_of_lane, _mm256_set1_epi64x(byte));
 
 			h[v] = _mm256_blendv_epi8(
-				h[v], TIER(fnv_step)(h[v], TIER(byte_of)(word, byte)), active);
+			    h[v], TIER(fnv_step)(h[v], TIER(byte_of)(word, byte), &k), active);
 		}
 		_mm256_store_si256((__m256i *)&hash[4 * v], h[v]);
 	}

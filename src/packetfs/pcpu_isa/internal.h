@@ -16,11 +16,14 @@ struct range {
 };
 
 enum {
-	BATCH = 64,		 /* ranges that are digested together */
-	SCRATCH = 32 * 1024,	 /* bytes that are digested together: first- and second-level cache */
-	FRAGMENT = 8 * 1024,	 /* a longer range is cut so that bytes stay in the first-level cache */
-	FNV_FRAGMENT = 2 * 1024, /* ... shorter, so that sixteen ranges fit, which fnv interleaves */
-	/* Iterations of crc32c's fused loop in a block; each takes 64 bytes and four streams' words. */
+	BATCH = 64,	     /* ranges that are digested together */
+	AHEAD = 16,	     /* how many ranges ahead memory is asked for */
+	SCRATCH = 32 * 1024, /* bytes that are digested together: first- and second-level cache */
+	FRAGMENT = 8 * 1024, /* a longer range is cut so that bytes stay in the first-level cache */
+	FNV_FRAGMENT =
+	    2 * 1024, /* ... shorter, so that sixteen ranges fit, which fnv interleaves */
+	/* Iterations of crc32c's fused loop in a block; each takes 64 bytes and four streams'
+	   words. */
 	LONG_ITERATIONS = 64,
 	MIDDLE_ITERATIONS = 8,
 };
@@ -43,6 +46,7 @@ pfs_tier_execute pfs_execute_sse2, pfs_execute_sse42, pfs_execute_avx2, pfs_exec
 
 /* Loaded at 64 - n, its first n bytes are all ones and the 64 - n after them zero. */
 static const uint8_t head_mask[128] __attribute__((unused)) = {[0 ... 63] = 0xFF};
+static const uint8_t zeros[64] __attribute__((unused));
 
 ALWAYS_INLINE uint64_t load64(const uint8_t *p)
 {
@@ -52,13 +56,22 @@ ALWAYS_INLINE uint64_t load64(const uint8_t *p)
 	return word;
 }
 
-/* Asks for the lines of a range, the first eight at most: the hardware finds the rest. */
+/*
+ * Asks for the lines of a range of up to five lines; of a longer one, the hardware's prefetchers
+ * find the rest. Without branches: the lengths in a table are random, and a mispredicted branch
+ * costs as much as the work on a short range.
+ */
 ALWAYS_INLINE void prefetch_range(const uint8_t *start, size_t length)
 {
-	const uint8_t *end = start + (length < 512 ? length : 512);
+	const uint8_t *last = start + length - (length != 0);
 
-	for (const uint8_t *p = start; p < end; p += 64)
-		__builtin_prefetch(p);
+	__builtin_prefetch(start);
+	for (int line = 1; line < 4; ++line) {
+		const uint8_t *p = start + 64 * line;
+
+		__builtin_prefetch(p < last ? p : last);
+	}
+	__builtin_prefetch(last);
 }
 
 #endif

@@ -2,14 +2,27 @@
 /*
  * The pass over memory: counts bytes as they are loaded, maps them, stores them back.
  *
- * Included once per tier, which defines TIER(), VECTOR (bytes of a vector) and SUM_BYTES(). Ranges need no alignment. A range's
- * last vector ends with the range and overlaps the one before it; it is loaded before anything is stored, so that its
- * bytes are mapped once, and bytes that the vectors before it have counted are masked. Nothing outside the range is
- * read or written: a neighbouring byte may belong to another process.
+ * Included once per tier, which defines TIER(), VECTOR (bytes of a vector) and SUM_BYTES(). Ranges
+ * need no alignment. A range's last vector ends with the range and overlaps the one before it; it
+ * is loaded before anything is stored, so that its bytes are mapped once, and bytes that the
+ * vectors before it have counted are masked. Nothing outside the range is read or written: a
+ * neighbouring byte may belong to another process.
  */
 
 typedef uint8_t TIER(bytes) __attribute__((vector_size(VECTOR), aligned(1), may_alias));
 typedef uint64_t TIER(sums) __attribute__((vector_size(VECTOR)));
+/*
+ * A range of 2 to LADDER vectors is always treated as LADDER vectors, of which those that would
+ * begin too late coincide with the last one. More work than a loop, but without a branch that
+ * depends on the length: in a table of random lengths, a mispredicted branch costs more than this
+ * does.
+ */
+#if VECTOR == 32
+#define LADDER 10
+#else
+#define LADDER 0
+#endif
+
 #define bytes_t TIER(bytes)
 #define sums_t TIER(sums)
 
@@ -38,12 +51,13 @@ ALWAYS_INLINE void TIER(store)(uint8_t *p, bytes_t vector)
 	*(bytes_t *)p = vector;
 }
 
-/* All ones in the last `count` (0...VECTOR) bytes. */
-ALWAYS_INLINE bytes_t TIER(last)(size_t count)
+/* All ones in the last `count` bytes; in none if it is negative (down to -LADDER vectors). */
+ALWAYS_INLINE bytes_t TIER(last)(ptrdiff_t count)
 {
-	static const uint8_t mask[2 * VECTOR] = {[VECTOR... 2 * VECTOR - 1] = 0xFF};
+	static const uint8_t mask[(LADDER + 2) * VECTOR] = {
+	    [(LADDER + 1) * VECTOR... sizeof(mask) - 1] = 0xFF};
 
-	return TIER(load)(mask + count);
+	return TIER(load)(mask + LADDER * VECTOR + count);
 }
 
 ALWAYS_INLINE void TIER(map)(bytes_t *x, int vectors, const struct pfs_rounds *rounds,
@@ -99,19 +113,81 @@ ALWAYS_INLINE void TIER(pass_short)(uint8_t *p, size_t length, const struct pfs_
 	memcpy(p, buffer, length);
 }
 
-/* One range. Loops over rounds and counters vanish where their numbers are constants. */
+#if LADDER
+/* A range of 2 to LADDER vectors; `copy`, where not NULL, gets the mapped bytes too. */
+ALWAYS_INLINE void TIER(pass_ladder)(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+				     unsigned int round_count, struct TIER(counts) * counts,
+				     unsigned int counters, uint8_t *copy)
+{
+	const bytes_t all = ~TIER(splat)(0);
+	const size_t last = length - VECTOR;
+	_Alignas(VECTOR) uint8_t tail[VECTOR];
+	bytes_t x[LADDER];
+
+	if (!counters) {
+		/* Sixteen registers are enough to load all vectors before storing one. */
+#pragma clang loop unroll(full)
+		for (size_t v = 0; v < LADDER; ++v)
+			x[v] = TIER(load)(p + (v >= 2 && v * VECTOR > last ? last : v * VECTOR));
+		TIER(map)(x, LADDER, rounds, round_count);
+#pragma clang loop unroll(full)
+		for (size_t v = 0; v < LADDER; ++v) {
+			size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
+
+			if (round_count)
+				TIER(store)(p + at, x[v]);
+			if (copy)
+				TIER(store)(copy + at, x[v]);
+		}
+		return;
+	}
+	/* Otherwise one after the other, the last one from a place where it stays as it was. */
+	TIER(store)(tail, TIER(load)(p + last));
+	counts->room -= LADDER;
+#pragma clang loop unroll(full)
+	for (size_t v = 0; v < LADDER; ++v) {
+		int late = v >= 2 && v * VECTOR > last;
+		size_t at = late ? last : v * VECTOR;
+
+		x[0] = TIER(load)(late ? tail : p + at);
+		TIER(count)
+		(counts, counters, x, 1,
+		 v < 2 ? all : TIER(last)((ptrdiff_t)(at - v * VECTOR) + VECTOR));
+		TIER(map)(x, 1, rounds, round_count);
+		if (round_count)
+			TIER(store)(p + at, x[0]);
+		if (copy)
+			TIER(store)(copy + at, x[0]);
+	}
+}
+#endif
+
+/*
+ * One range; `copy`, where not NULL, gets the mapped bytes too. Loops over rounds and counters
+ * vanish where their numbers are constants.
+ */
 ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
 				    unsigned int round_count, struct TIER(counts) * counts,
-				    unsigned int counters)
+				    unsigned int counters, uint8_t *copy)
 {
+	uint8_t *const start = p;
+	const size_t whole = length;
 	const bytes_t all = ~TIER(splat)(0);
 	bytes_t tail, x[4];
 
-	if (counters && counts->room < 8)
+	if (counters && counts->room < LADDER + 8)
 		TIER(settle)(counts, counters);
+#if LADDER
+	if (length - 2 * VECTOR <= (LADDER - 2) * VECTOR) {
+		TIER(pass_ladder)(p, length, rounds, round_count, counts, counters, copy);
+		return;
+	}
+#endif
 	if (length < VECTOR) {
 		TIER(pass_short)(p, length, rounds, round_count, counts, counters);
 		counts->room -= 1;
+		if (copy)
+			memcpy(copy, p, length);
 		return;
 	}
 	tail = TIER(load)(p + length - VECTOR);
@@ -149,12 +225,48 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 	}
 	if (round_count)
 		TIER(store)(p + length - VECTOR, tail);
+	if (copy)
+		memcpy(copy, start, whole);
 }
+
+/* Copies a range to a place with room for a whole number of vectors. */
+ALWAYS_INLINE void TIER(copy)(uint8_t *to, const uint8_t *from, size_t length)
+{
+#if LADDER
+	if (length - 2 * VECTOR <= (LADDER - 2) * VECTOR) {
+#pragma clang loop unroll(full)
+		for (int v = 0; v < LADDER; ++v) {
+			size_t at = v * VECTOR;
+
+			if (v >= 2 && at > length - VECTOR)
+				at = length - VECTOR;
+			TIER(store)(to + at, TIER(load)(from + at));
+		}
+		return;
+	}
+#endif
+	memcpy(to, from, length);
+}
+
+/* What a copy of a range takes up: copies begin at multiples of a vector, so that stores do not
+ * straddle lines. */
+ALWAYS_INLINE size_t TIER(slot)(size_t length)
+{
+	return (length + VECTOR - 1) / VECTOR * VECTOR;
+}
+
+/* What becomes of the ranges' bytes besides. */
+enum TIER(copies) {
+	TIER(NO_COPY),
+	TIER(COPY_BEFORE), /* a copy of the bytes as loaded, one slot after the other */
+	TIER(COPY_AFTER),  /* a copy of the bytes as stored */
+};
 
 /* All ranges, in order; adds to sums[0..<counters]. */
 ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
 				     const struct pfs_plan *plan, unsigned int round_count,
-				     unsigned int counters, uint64_t *sums)
+				     unsigned int counters, uint64_t *sums,
+				     enum TIER(copies) copies, uint8_t *copy)
 {
 	struct TIER(counts) counts;
 
@@ -164,16 +276,29 @@ ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
 		counts.sum[c] = (sums_t){0};
 	}
 	counts.room = 255;
-	for (size_t i = 0; i < count; ++i)
-		TIER(pass_range)((uint8_t *)ranges[i].start, ranges[i].length, &plan->final,
-				 round_count, &counts, counters);
+	for (size_t i = 0; i < count; ++i) {
+		uint8_t *p = (uint8_t *)ranges[i].start;
+		size_t length = ranges[i].length;
+
+		if (i + AHEAD < count)
+			prefetch_range(ranges[i + AHEAD].start, ranges[i + AHEAD].length);
+		if (copies == TIER(COPY_BEFORE))
+			TIER(copy)(copy, p, length);
+		TIER(pass_range)
+		(p, length, &plan->final, round_count, &counts, counters,
+		 copies == TIER(COPY_AFTER) ? copy : NULL);
+		copy += TIER(slot)(length);
+	}
 	TIER(settle)(&counts, counters);
 	for (unsigned int c = 0; c < counters; ++c)
 		for (size_t lane = 0; lane < VECTOR / 8; ++lane)
 			sums[c] += counts.sum[c][lane];
 }
 
-/* The pass of a plan: ways of their own for the shapes that programs commonly have. */
+/*
+ * The pass of a plan over ranges whose first AHEAD have been prefetched: ways of their own for the
+ * shapes that programs commonly have.
+ */
 static void TIER(pass)(const struct range *ranges, size_t count, const struct pfs_plan *plan,
 		       uint64_t *sums)
 {
@@ -181,17 +306,35 @@ static void TIER(pass)(const struct range *ranges, size_t count, const struct pf
 	unsigned int counters = plan->counter_count;
 
 	if (rounds == 0 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums);
+		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums, TIER(NO_COPY), NULL);
 	else if (rounds == 1 && counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums);
+		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, TIER(NO_COPY), NULL);
 	else if (rounds == 1 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums);
-	else if (rounds == 0 && counters != 0)
-		TIER(pass_ranges)(ranges, count, plan, 0, counters, sums);
-	else if (rounds != 0 && counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, rounds, 0, sums);
-	else if (rounds != 0)
-		TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums);
+		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums, TIER(NO_COPY), NULL);
+	else if (rounds == 0)
+		TIER(pass_ranges)(ranges, count, plan, 0, counters, sums, TIER(NO_COPY), NULL);
+	else if (counters == 0)
+		TIER(pass_ranges)(ranges, count, plan, rounds, 0, sums, TIER(NO_COPY), NULL);
+	else
+		TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, TIER(NO_COPY), NULL);
+}
+
+/* The same, with a copy of all ranges' bytes. The copy has room for a whole number of vectors. */
+static void TIER(pass_and_copy)(const struct range *ranges, size_t count,
+				const struct pfs_plan *plan, uint64_t *sums,
+				enum TIER(copies) copies, uint8_t *copy)
+{
+	unsigned int rounds = plan->final.count;
+	unsigned int counters = plan->counter_count;
+
+	if (rounds == 1 && counters == 0 && copies == TIER(COPY_AFTER))
+		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, TIER(COPY_AFTER), copy);
+	else if (copies == TIER(COPY_AFTER))
+		TIER(pass_ranges)
+		(ranges, count, plan, rounds, counters, sums, TIER(COPY_AFTER), copy);
+	else
+		TIER(pass_ranges)
+		(ranges, count, plan, rounds, counters, sums, TIER(COPY_BEFORE), copy);
 }
 
 /* Maps bytes of our own, up to the end of the last vector. */

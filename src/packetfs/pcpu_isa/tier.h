@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One tier's kernels, compiled for its instruction set. A tier's source file defines, before it includes this:
+ * One tier's kernels, compiled for its instruction set. A tier's source file defines, before it
+ * includes this:
  *  - TIER(name): the name with the tier's suffix;
  *  - VECTOR: the bytes of a vector, 16 or 32;
- *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256 bits.
+ *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256
+ * bits.
  */
 
 /* The sums of each eight neighbouring bytes, as pass.h wants them. */

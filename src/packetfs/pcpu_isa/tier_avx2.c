@@ -9,7 +9,8 @@
 #define VECTOR 32
 #define WIDE_MULTIPLY 0
 
-#pragma clang attribute push(__attribute__((target("avx2,sse4.2,crc32,pclmul,popcnt,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,sse4.2,crc32,pclmul,popcnt,bmi,bmi2"))),  \
+			     apply_to = function)
 
 #include "tier.h"
 

@@ -9,7 +9,8 @@
 #define VECTOR 16
 #define WIDE_MULTIPLY 0
 
-#pragma clang attribute push(__attribute__((target("sse4.2,crc32,pclmul,popcnt"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("sse4.2,crc32,pclmul,popcnt"))),                \
+			     apply_to = function)
 
 #include "tier.h"
 

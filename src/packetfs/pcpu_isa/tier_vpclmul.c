@@ -9,7 +9,9 @@
 #define VECTOR 32
 #define WIDE_MULTIPLY 1
 
-#pragma clang attribute push(__attribute__((target("avx2,sse4.2,crc32,pclmul,popcnt,bmi,bmi2,vpclmulqdq"))), apply_to = function)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx2,sse4.2,crc32,pclmul,popcnt,bmi,bmi2,vpclmulqdq"))),                \
+    apply_to = function)
 
 #include "tier.h"
 

@@ -2,8 +2,9 @@
 /*
  * The pCPU kernels for x86-64, one set ("tier") per instruction set, chosen at run time.
  *
- * A call executes a plan over a whole table of descriptors: loops live behind this boundary, never single vectors.
- * Nothing here checks its arguments, allocates memory or keeps state; every function is thread-safe.
+ * A call executes a plan over a whole table of descriptors: loops live behind this boundary, never
+ * single vectors. Nothing here checks its arguments, allocates memory or keeps state; every
+ * function is thread-safe.
  */
 #ifndef PFS_KERNELS_H
 #define PFS_KERNELS_H
@@ -29,7 +30,8 @@ struct pfs_descriptor {
 enum {
 	PFS_MAX_REDUCERS = 32, /* a program has at most 32 operations */
 	PFS_MAX_ROUNDS = 17,   /* 32 alternating adds and xors, beginning with an add */
-	PFS_MAX_LEVELS = 16,   /* a digest, then at least one map and one digest for each level more */
+	PFS_MAX_LEVELS =
+	    16, /* a digest, then at least one map and one digest for each level more */
 };
 
 /* A map of bytes: y = (x ^ flip[i]) + add[i], modulo 256, for i in 0..<count in turn. */
@@ -39,7 +41,8 @@ struct pfs_rounds {
 	uint8_t add[PFS_MAX_ROUNDS];
 };
 
-/* What the digests of a level are: bits of pfs_level.digests, and the low bit of a digest's value index. */
+/* What the digests of a level are: bits of pfs_level.digests, and the low bit of a digest's value
+ * index. */
 enum pfs_digest {
 	PFS_DIGEST_CRC32C = 0,
 	PFS_DIGEST_FNV = 1,
@@ -47,44 +50,47 @@ enum pfs_digest {
 
 /* A point of the program at which digests look at the bytes. */
 struct pfs_level {
-	struct pfs_rounds step; /* from the bytes of the level before (at first: as loaded) to these */
-	uint32_t digests;	/* 1 << enum pfs_digest, or-ed */
+	struct pfs_rounds
+	    step;	  /* from the bytes of the level before (at first: as loaded) to these */
+	uint32_t digests; /* 1 << enum pfs_digest, or-ed */
 };
 
 /*
- * A program as the kernels see it. The values that it yields are indexed: counter i is value i; digest d of level l is value
- * PFS_MAX_REDUCERS + 2 * l + d.
+ * A program as the kernels see it. The values that it yields are indexed: counter i is value i;
+ * digest d of level l is value PFS_MAX_REDUCERS + 2 * l + d.
  */
 struct pfs_plan {
 	uint32_t counter_count;
 	uint8_t counters[PFS_MAX_REDUCERS]; /* bytes to count among the bytes as loaded */
 	struct pfs_rounds final;	    /* from the bytes as loaded to what stays in memory */
 	uint32_t level_count;
-	uint32_t first_level_is_final; /* whether the first level sees the bytes that stay in memory */
+	uint32_t
+	    first_level_is_final; /* whether the first level sees the bytes that stay in memory */
 	struct pfs_level levels[PFS_MAX_LEVELS];
 	uint32_t reducer_count;
 	uint8_t sources[PFS_MAX_REDUCERS]; /* the value index of each reducing operation */
 };
 
 /*
- * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli polynomial and
- * bit-reflected. The same for everyone: fill one and share it.
+ * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli
+ * polynomial and bit-reflected. The same for everyone: fill one and share it.
  *
  * Two kinds of multiplier, after where the product goes:
- *  - fold: 64-bit halves of a 128-bit lane become a lane d bytes further on. carry-less products of reflected operands
- *    come out multiplied by x, hence x^(8d + 63) for the first half and x^(8d - 1) for the second, in the upper 32 bits.
- *  - advance: a 32-bit register moves on by n zero bytes. The 64-bit product goes through the crc32 instruction from 0, which
- *    multiplies by x^32; hence x^(8n - 33).
+ *  - fold: 64-bit halves of a 128-bit lane become a lane d bytes further on. carry-less products of
+ * reflected operands come out multiplied by x, hence x^(8d + 63) for the first half and x^(8d - 1)
+ * for the second, in the upper 32 bits.
+ *  - advance: a 32-bit register moves on by n zero bytes. The 64-bit product goes through the crc32
+ * instruction from 0, which multiplies by x^32; hence x^(8n - 33).
  */
 struct pfs_crc_constants {
-	uint64_t fold[65][2];	      /* by d = 0...64 bytes */
-	uint64_t retreat[65];	      /* advance by minus d bytes */
-	uint32_t advance[1024];	      /* by n bytes */
-	uint64_t advance_kib[32];     /* by 2^i KiB */
-	uint32_t ones[1024];	      /* the register of all ones after n zero bytes */
-	uint32_t slices[8][256];      /* [k][b]: the register after byte b and k zero bytes, from 0 */
-	uint64_t long_wide[2][5];     /* advances of the long blocks with 16-byte streams, see crc32c.h */
-	uint64_t long_narrow[2][5];   /* ... with 32-byte streams */
+	uint64_t fold_table[128][2]; /* by d - 63 bytes for d = 0...127: back and forth */
+	uint32_t advance[1024];	     /* by n bytes */
+	uint64_t advance_kib[32];    /* by 2^i KiB */
+	uint32_t ones[1024];	     /* the register of all ones after n zero bytes */
+	uint32_t slices[8][256]; /* [k][b]: the register after byte b and k zero bytes, from 0 */
+	uint64_t long_wide[2]
+			  [5]; /* advances of the long blocks with 16-byte streams, see crc32c.h */
+	uint64_t long_narrow[2][5]; /* ... with 32-byte streams */
 };
 
 /* Fills the constants; some hundred thousand cycles. */
@@ -94,9 +100,9 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants);
 uint32_t pfs_cpu_tiers(void);
 
 /*
- * Applies the plan to each descriptor, as if one after the other, and adds the value of each reducing operation to
- * totals[0..<plan->reducer_count], wrapping. Touches no byte outside the descriptors. The CPU must run the tier, and the
- * descriptors must lie inside the blob at base.
+ * Applies the plan to each descriptor, as if one after the other, and adds the value of each
+ * reducing operation to totals[0..<plan->reducer_count], wrapping. Touches no byte outside the
+ * descriptors. The CPU must run the tier, and the descriptors must lie inside the blob at base.
  */
 void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
 		 const struct pfs_crc_constants *constants, uint8_t *base,
