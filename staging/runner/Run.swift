@@ -244,7 +244,7 @@ public struct ProcPcoresRun {
             let lane = try Lane(
                 geometry: geometry, generator: generator(index),
                 descriptorsPerRecord: configuration.descriptorsPerRecord,
-                limit: configuration.recordsPerPCore ?? .max)
+                limit: configuration.recordsPerPCore ?? .max, lowWater: Int(lowWater))
             try fleet.start(
                 index,
                 arguments: PCoreWorker.arguments(
