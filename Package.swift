@@ -10,6 +10,7 @@ let c: [CSetting] = [
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let uniqueArray: Target.Dependency = .product(name: "BasicContainers", package: "swift-collections")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
 // src: production libraries with a stable API.
@@ -41,6 +42,7 @@ let staging: [Target] = [
         name: "PacketFSRunner",
         dependencies: [
             "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage,
+            uniqueArray,
         ],
         path: "staging/runner", swiftSettings: swift),
     .executableTarget(
@@ -81,6 +83,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: src + staging + tests,

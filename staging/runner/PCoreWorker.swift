@@ -52,6 +52,7 @@ public enum PCoreWorker {
         // The parent may have died before the request above; then nobody is left to give work.
         guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
         try CPUs.pin(to: cpu)
+        _ = pfs_set_process_name("pfs-pcore-\(index)")
         let blob = try HugeBlob.adopt(blobDescriptor, byteCount: Int(parameters.blobByteCount))
         let plan = Plan(try control.program(), isa: try Kernels.selected())
         var engine = Engine(
@@ -107,6 +108,7 @@ private struct Engine: ~Copyable {
     let block: PCoreBlock
     let scratch: UnsafeMutableBufferPointer<Descriptor>
     let totals: UnsafeMutableBufferPointer<UInt64>
+    let recordByteCount: Int
     var records: UInt64 = 0
     var descriptors: UInt64 = 0
     var bytes: UInt64 = 0
@@ -117,6 +119,7 @@ private struct Engine: ~Copyable {
         self.plan = plan
         self.block = block
         scratch = .allocate(capacity: max(capacity, 1))
+        recordByteCount = RecordFormat.byteCount(descriptors: capacity)
         totals = .allocate(capacity: plan.reducerCount)
         totals.initialize(repeating: 0)
     }
@@ -135,9 +138,13 @@ private struct Engine: ~Copyable {
         let cpuAtStart = Clock.processCPU()
         while phase.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue {
             var taken = 0
-            while taken < PCoreWorker.batch, let bytes = try ring.peek(ahead: taken) {
-                execute(bytes, on: blob)
+            var next = try ring.peek()
+            while let bytes = next {
                 taken += 1
+                next = taken < PCoreWorker.batch ? try ring.peek(ahead: taken) : nil
+                // The producer wrote it on another CPU: fetched while this record runs, it is here when its turn comes.
+                if let next { pfs_prefetch(next.baseAddress, min(next.count, recordByteCount)) }
+                execute(bytes, on: blob)
             }
             guard taken > 0 else {
                 sleeps += 1

@@ -3,10 +3,8 @@ import PacketFSMemory
 import PacketFSRing
 import SystemPackage
 
-/// The parent's end of one pcore's ring, with the stream of descriptors that goes into it.
-///
-/// A class only because an array cannot hold non-copyable elements; used by one thread.
-final class Lane {
+/// The parent's end of one pcore's ring, with the stream of descriptors that goes into it. Used by one thread.
+struct Lane: ~Copyable {
     private let region: SharedRegion
     private var ring: RingProducer
     private let generator: RandomDescriptors
@@ -27,9 +25,11 @@ final class Lane {
     init(
         geometry: RingGeometry, generator: RandomDescriptors, descriptorsPerRecord: Int, limit: UInt64, lowWater: Int
     ) throws {
-        region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs-ring")
+        let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs-ring")
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
-        ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
+        let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
+        self.region = region
+        self.ring = ring
         self.generator = generator
         self.descriptorsPerRecord = descriptorsPerRecord
         self.limit = limit
@@ -45,7 +45,7 @@ final class Lane {
     /// A ring above the low-water mark is left alone: following a pcore record by record would keep the producer, and the
     /// cache lines of the indices, busy for nothing.
     /// - Returns: how many.
-    func produce(atMost count: Int) throws(RingError) -> Int {
+    mutating func produce(atMost count: Int) throws(RingError) -> Int {
         if !isFilling {
             guard ring.count < lowWater else { return 0 }
             isFilling = true

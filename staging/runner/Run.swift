@@ -1,3 +1,4 @@
+import BasicContainers
 import CPacketFSShims
 import Glibc
 import PacketFSGram
@@ -238,7 +239,7 @@ public struct ProcPcoresRun {
         let control = try ControlRegion(parameters: parameters(), program: configuration.program)
         let geometry = try RingGeometry(
             slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
-        var lanes: [Lane] = []
+        var lanes = UniqueArray<Lane>(minimumCapacity: count)
         var fleet = Fleet()
         for index in 0..<count {
             let lane = try Lane(
@@ -263,11 +264,11 @@ public struct ProcPcoresRun {
         let start = Clock.monotonic()
         if fault == nil {
             control.start()
-            fault = try produce(lanes, &fleet, control, start: start, baseline: baseline, signals)
+            fault = try produce(&lanes, &fleet, control, start: start, baseline: baseline, signals)
         }
         control.stop()
         let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
-        for lane in lanes { lane.wake() }
+        for index in lanes.indices { lanes[index].wake() }
         let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
         if fault == nil {
             fault = ended.ends.first { $0.end != .exited(0) }.map {
@@ -298,7 +299,8 @@ public struct ProcPcoresRun {
 
     /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
     private func produce(
-        _ lanes: [Lane], _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64, baseline: Double?,
+        _ lanes: inout UniqueArray<Lane>, _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
+        baseline: Double?,
         _ signals: TerminationSignals
     ) throws -> RunFault? {
         let end = start + UInt64(configuration.durationSeconds * 1e9)
@@ -331,17 +333,17 @@ public struct ProcPcoresRun {
                 return nil
             }
             // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
-            if try fillAll(lanes) == 0 {
+            if try fillAll(&lanes) == 0 {
                 doorbell.arm()
-                if try fillAll(lanes) == 0 { _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
+                if try fillAll(&lanes) == 0 { _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
                 doorbell.disarm()
             }
         }
     }
 
-    private func fillAll(_ lanes: [Lane]) throws(RingError) -> Int {
+    private func fillAll(_ lanes: inout UniqueArray<Lane>) throws(RingError) -> Int {
         var made = 0
-        for lane in lanes { made += try lane.produce(atMost: Self.turn) }
+        for index in lanes.indices { made += try lanes[index].produce(atMost: Self.turn) }
         return made
     }
 

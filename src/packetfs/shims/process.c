@@ -48,6 +48,11 @@ int pfs_set_parent_death_signal(int signal)
 	return prctl(PR_SET_PDEATHSIG, (unsigned long)signal, 0, 0, 0);
 }
 
+int pfs_set_process_name(const char *name)
+{
+	return prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
 int pfs_signalfd(const sigset_t *mask)
 {
 	return signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK);

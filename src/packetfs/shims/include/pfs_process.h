@@ -23,6 +23,9 @@ int pfs_pidfd_open(pid_t pid);
 /* Asks the kernel to send signal to the calling process when the thread that started it ends. */
 int pfs_set_parent_death_signal(int signal);
 
+/* What ps and top show for the calling process: 15 characters of name. */
+int pfs_set_process_name(const char *name);
+
 /* A close-on-exec, non-blocking descriptor that reads the signals in mask (signalfd(2)). */
 int pfs_signalfd(const sigset_t *mask);
 

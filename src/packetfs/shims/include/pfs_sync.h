@@ -30,6 +30,13 @@ int pfs_next_allowed_cpu(int after);
 /* Has the kernel send SIGKILL to this process when the thread that started it ends. */
 int pfs_die_with_parent(void);
 
+/* Asks for the cache lines of count bytes, to be read soon; never faults. */
+static inline void pfs_prefetch(const void *bytes, long count)
+{
+	for (long done = 0; done < count; done += 64)
+		__builtin_prefetch((const char *)bytes + done);
+}
+
 /* Tells the processor that this is a spinning loop. */
 static inline void pfs_cpu_relax(void)
 {
