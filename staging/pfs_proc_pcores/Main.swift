@@ -120,7 +120,7 @@ struct ProcPcores: ParsableCommand {
         if outcome.backing.kind == .small, configuration.pages == .automatic {
             progress.warn("the blob got ordinary pages only; `just hugepages` shows how to reserve huge ones")
         }
-        print(json ? try outcome.json(warnings: progress.warnings) : outcome.summary)
+        try write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
         try end(outcome, log)
     }
 
@@ -129,8 +129,8 @@ struct ProcPcores: ParsableCommand {
         switch outcome.fault {
         case .interrupted(let signal)?:
             throw ExitCode(128 + signal)
-        case .died?:
-            throw ToolError(.system, "\(outcome.fault!): the run was ended; its figures stop there")
+        case let fault?:
+            throw ToolError(.system, "\(fault): the run was ended; its figures stop there")
         case nil: break
         }
         if outcome.verified == false {
@@ -191,6 +191,14 @@ struct ProcPcores: ParsableCommand {
             return try Program(parsing: prog ?? (op ?? "fnv") + (imm.map { ":" + $0 } ?? ""))
         } catch {
             throw ToolError(.usage, "\(prog == nil ? "--op" : "--prog"): \(error)")
+        }
+    }
+
+    private func write(_ text: String) throws {
+        do {
+            try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
+        } catch {
+            throw ToolError(.io, "cannot write the result to standard output: \(error)")
         }
     }
 

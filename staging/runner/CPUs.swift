@@ -13,10 +13,10 @@ public enum CPUs {
         return cpus.prefix(Int(count)).map(Int.init)
     }
 
-    /// Pins the calling thread to `cpu`.
-    public static func pin(to cpu: Int) throws(ToolError) {
-        guard pfs_pin_to_cpu(Int32(cpu)) == 0 else {
-            throw ToolError(.unavailable, "cannot run on CPU \(cpu): \(Errno(rawValue: errnoNow()))")
+    /// Lets the calling thread run on `cpus` only. Threads that it starts later inherit that.
+    public static func pin(to cpus: [Int]) throws(ToolError) {
+        guard pfs_allow_cpus(cpus.map { Int32(clamping: $0) }, Int32(cpus.count)) == 0 else {
+            throw ToolError(.unavailable, "cannot run on CPU \(describe(cpus)): \(Errno(rawValue: errnoNow()))")
         }
     }
 

@@ -51,7 +51,7 @@ public enum PCoreWorker {
         let parameters = control.parameters
         // The parent may have died before the request above; then nobody is left to give work.
         guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
-        try CPUs.pin(to: cpu)
+        try CPUs.pin(to: [cpu])
         _ = pfs_set_process_name("pfs-pcore-\(index)")
         let blob = try HugeBlob.adopt(blobDescriptor, byteCount: Int(parameters.blobByteCount))
         let plan = Plan(try control.program(), isa: try Kernels.selected())

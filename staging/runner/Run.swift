@@ -257,7 +257,8 @@ public struct ProcPcoresRun {
         let pids = (0..<count).map { fleet.pid($0) ?? 0 }
         var fault = awaitReady(&fleet, control, count: count, signals)
         let readyNanoseconds = Clock.monotonic() - began
-        if let producerCPU { try CPUs.pin(to: producerCPU) }
+        let allowed = try CPUs.allowed()
+        if let producerCPU { try CPUs.pin(to: [producerCPU]) }
 
         report(.phase("running"))
         let cpuAtStart = Clock.processCPU()
@@ -269,7 +270,11 @@ public struct ProcPcoresRun {
         control.stop()
         let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
         for index in lanes.indices { lanes[index].wake() }
+        try CPUs.pin(to: allowed)
         let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
+        if fault == nil, let pcore = ended.forced.first {
+            fault = .unresponsive(pcore: pcore, pid: pids[pcore])
+        }
         if fault == nil {
             fault = ended.ends.first { $0.end != .exited(0) }.map {
                 .died(pcore: $0.index, pid: pids[$0.index], end: $0.end)
@@ -417,12 +422,16 @@ public enum RunFault: Sendable, CustomStringConvertible {
     case interrupted(signal: Int32)
     /// A pcore's process ended.
     case died(pcore: Int, pid: Int32, end: ChildEnd)
+    /// A pcore was told to end, did not within the time it has for that, and was killed.
+    case unresponsive(pcore: Int, pid: Int32)
 
     /// What happened.
     public var description: String {
         switch self {
         case .interrupted(let signal): "interrupted by \(signal == SIGINT ? "Ctrl-C" : "signal \(signal)")"
         case .died(let pcore, let pid, let end): "pcore \(pcore) (pid \(pid)) \(end)"
+        case .unresponsive(let pcore, let pid):
+            "pcore \(pcore) (pid \(pid)) did not end when told to (is it stopped?) and was killed"
         }
     }
 }

@@ -8,16 +8,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int pfs_pin_to_cpu(int cpu)
+int pfs_allow_cpus(const int *cpus, int count)
 {
 	cpu_set_t set;
 
-	if (cpu < 0 || cpu >= CPU_SETSIZE) {
-		errno = EINVAL;
-		return -1;
-	}
 	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
+	for (int i = 0; i < count; i++) {
+		if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) {
+			errno = EINVAL;
+			return -1;
+		}
+		CPU_SET(cpus[i], &set);
+	}
 	return sched_setaffinity(0, sizeof(set), &set);
 }
 

@@ -97,6 +97,14 @@ struct BadInputTests {
         #expect(result.errors.contains("PACKETFS_FORCE_ISA is \"mmx\""))
     }
 
+    @Test("A result that cannot be written")
+    func fullOutput() throws {
+        let result = try Tool.run(
+            ["-c", "\"$0\" \"$@\" > /dev/full", Tool.path] + Tool.quick + ["--records", "1"], tool: ["/bin/sh"])
+        #expect(result.status == 74, "\(result.errors)")
+        #expect(result.errors.contains("standard output"))
+    }
+
     @Test("A log with other columns is left alone")
     func foreignLog() throws {
         let log = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-foreign-\(UUID()).csv")

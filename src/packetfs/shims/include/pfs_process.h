@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Pins the calling thread to one CPU. */
-int pfs_pin_to_cpu(int cpu);
+/* Lets the calling thread run on the given CPUs only. */
+int pfs_allow_cpus(const int *cpus, int count);
 
 /* Writes the numbers of the CPUs the calling thread may run on, ascending; returns how many there
  * are. */
