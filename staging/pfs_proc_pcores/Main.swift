@@ -44,8 +44,11 @@ struct ProcPcores: ParsableCommand {
     var align = 64
     @Option(help: "Slots of each ring, as a power of two.")
     var ringPow2 = 16
-    @Option(help: "Slab of each ring in MiB: space for the records that wait in it.")
-    var slabMb = 1
+    @Option(
+        help:
+            "Slab of each ring in MiB: room for the records that wait in it (default: 64 MiB over all pcores, from 1/4 to 1 each)."
+    )
+    var slabMb: Int?
     @Option(help: "File to copy to the start of the blob (default: a seeded pattern).")
     var file: String?
     @Option(help: "First byte of the range that descriptors lie in.")
@@ -154,7 +157,7 @@ struct ProcPcores: ParsableCommand {
         configuration.descriptorsPerRecord = dpf
         configuration.alignment = align
         configuration.ringPowerOfTwo = ringPow2
-        configuration.slabByteCount = try bytes(slabMb, "--slab-mb")
+        if let slabMb { configuration.slabByteCount = try bytes(slabMb, "--slab-mb") }
         configuration.file = file.map { FilePath($0) }
         configuration.rangeOffset = rangeOff
         configuration.rangeLength = rangeLen

@@ -19,8 +19,15 @@ public struct RunConfiguration: Sendable {
     public var alignment = 64
     /// Ring slots are 2 to this power.
     public var ringPowerOfTwo = 16
-    /// Bytes of each ring's slab.
-    public var slabByteCount = 1 << 20
+    /// Bytes of each ring's slab. Unless set: 64 MiB over all pcores, from 256 KiB to 1 MiB each, and room for two records.
+    ///
+    /// All of it is allocated before the first record, so many pcores with large slabs take long to start; 240 records of
+    /// 64 descriptors, in 256 KiB, are more than a pcore executes in a scheduler's time slice among many.
+    public var slabByteCount: Int {
+        get { chosenSlabByteCount ?? max(defaultSlabByteCount, minimumSlabByteCount) }
+        set { chosenSlabByteCount = newValue }
+    }
+    private var chosenSlabByteCount: Int?
     /// Fills the blob from its start; nil fills it with the seeded pattern.
     public var file: FilePath?
     /// First byte of the range that descriptors lie in.
@@ -60,6 +67,14 @@ public struct RunConfiguration: Sendable {
     /// The most pcores of one run.
     public static let maximumPCores = 4096
 
+    private var recordByteCount: Int { RecordFormat.byteCount(descriptors: descriptorsPerRecord) }
+    private var defaultSlabByteCount: Int { min(max((64 << 20) / max(pcores, 1) & ~4095, 256 << 10), 1 << 20) }
+    /// Two records, each rounded up to whole units of the slab, and the gap that keeps full and empty apart.
+    private var minimumSlabByteCount: Int {
+        2 * (recordByteCount + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
+            + 2 * RecordFormat.alignment
+    }
+
     /// Whether pcores keep to regions of their own.
     var partitions: Bool { program.writes && !sharedRange }
 
@@ -82,9 +97,8 @@ public struct RunConfiguration: Sendable {
             alignment.nonzeroBitCount == 1 && 1...(1 << 20) ~= alignment,
             "--align \(alignment): must be a power of two from 1 to 1048576")
         try check(1...26 ~= ringPowerOfTwo, "--ring-pow2 \(ringPowerOfTwo): must be from 1 to 26")
-        let recordByteCount = RecordFormat.byteCount(descriptors: descriptorsPerRecord)
         try check(
-            slabByteCount >= 2 * recordByteCount + RecordFormat.alignment && slabByteCount <= 64 << 30,
+            slabByteCount >= minimumSlabByteCount && slabByteCount <= 64 << 30,
             "--slab-mb: the slab (\(slabByteCount) bytes) must hold two records of \(recordByteCount) bytes"
                 + " (--dpf \(descriptorsPerRecord)) and be at most 65536 MiB")
         try check(
