@@ -61,6 +61,10 @@ struct ProcPcores: ParsableCommand {
     var imm: String?
     @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.")
     var prog: String?
+    @Option(help: "A file of several programs, one `PROGRAM WEIGHT` to a line, mixed by weight over the records.")
+    var mix: String?
+    @Flag(help: "Whether every record carries its program, or pcores are told it once beforehand.")
+    var programs = ProgramTransport.inlineProgram
     @Option(help: "Where samples are appended as CSV; an empty value writes none.")
     var csv = "logs/pcores_metrics.csv"
     @Option(help: "Take the blob from this hugetlbfs directory instead of a memfd.")
@@ -109,7 +113,7 @@ struct ProcPcores: ParsableCommand {
         let configuration = try runConfiguration()
         let log = try configuration.csv.map { path throws(ToolError) in try MetricsLog(path) }
         let progress = Progress(isQuiet: quiet)
-        if configuration.sharedRange, configuration.program.writes {
+        if configuration.sharedRange, configuration.mix.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
         let run = try ProcPcoresRun(configuration) { event in
@@ -149,7 +153,8 @@ struct ProcPcores: ParsableCommand {
     }
 
     private func runConfiguration() throws(ToolError) -> RunConfiguration {
-        var configuration = RunConfiguration(program: try program())
+        var configuration = RunConfiguration(mix: try programMix())
+        configuration.carriesProgram = programs == .inlineProgram
         configuration.pcores = pcores
         configuration.durationSeconds = duration
         configuration.recordsPerPCore = records
@@ -183,8 +188,15 @@ struct ProcPcores: ParsableCommand {
         return mebibytes << 20
     }
 
+    private func programMix() throws(ToolError) -> ProgramMix {
+        guard [op, prog, mix].filter({ $0 != nil }).count <= 1 else {
+            throw ToolError(.usage, "--op, --prog and --mix exclude each other")
+        }
+        if let mix { return try ProgramMix(parsing: InputFile.text(FilePath(mix)), source: mix) }
+        return ProgramMix(try program())
+    }
+
     private func program() throws(ToolError) -> Program {
-        guard op == nil || prog == nil else { throw ToolError(.usage, "--op and --prog exclude each other") }
         guard imm == nil || op != nil else { throw ToolError(.usage, "--imm needs --op") }
         if let op, op.contains(where: { $0 == ":" || $0 == "," }) {
             throw ToolError(
@@ -211,6 +223,11 @@ struct ProcPcores: ParsableCommand {
 }
 
 extension PagePreference: ExpressibleByArgument {}
+
+/// How a pcore learns which program to run.
+enum ProgramTransport: EnumerableFlag {
+    case inlineProgram, fixedProgram
+}
 
 /// The CSV log, with its first failure kept: a log that cannot be written does not end a run, but is not forgotten.
 private final class MetricsLog {

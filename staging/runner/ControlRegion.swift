@@ -11,7 +11,9 @@ import SystemPackage
 //   page 0, line 0     run parameters, written by the parent before any pcore starts, constant afterwards
 //   page 0, byte 1024  phase: written by the parent (setup -> running -> stopping), a futex that waiting pcores sleep on
 //   page 0, byte 1152  doorbell on which the parent sleeps, rung by pcores
-//   from page 1 on     one block of 512 bytes per pcore, written by that pcore alone, read by the parent at any time
+//   from page 1 on     256 bytes per program of the mix: u32 weight, u32 number of instructions, the instructions
+//   then               one block per pcore, written by that pcore alone, read by the parent at any time: 128 bytes of
+//                      counters, then one total for each yielding operation of each program, up to a multiple of 128
 //
 // Counters are relaxed atomics: a reader sees each one whole and never disturbs the pcore. The state word is stored with
 // release after the last counter, so a parent that loads `done` with acquire reads final counters.
@@ -44,7 +46,8 @@ struct RunParameters: BitwiseCopyable {
     var seed: UInt64
     /// Queued records below which a pcore rings the parent's doorbell.
     var lowWater: UInt32
-    var instructionCount: UInt32
+    var programs: UInt32
+    var carriesProgram: Bool
     var baselineNanoseconds: UInt64
     var rangeStart: UInt64
     var rangeEnd: UInt64
@@ -56,51 +59,68 @@ struct ControlRegion: ~Copyable {
 
     private static let magic: UInt64 = 0x5046_5343_5452_4C31
     private static let parametersOffset = 8
-    private static let instructionsOffset = 512
     private static let phaseOffset = 1024
     private static let doorbellOffset = 1152
-    private static let blocksOffset = 4096
-    static let blockByteCount = 512
+    private static let programsOffset = 4096
+    private static let programStride = 256
+    /// The programs of the run, a private copy.
+    let mix: ProgramMix
+    private let blocksOffset: Int
+    private let blockStride: Int
 
-    /// Creates the region for `parameters.pcores` pcores that run `program`.
-    init(parameters: RunParameters, program: Program) throws(MemoryError) {
+    /// Creates the region for `parameters.pcores` pcores that run the programs of `mix`.
+    init(parameters: RunParameters, mix: ProgramMix) throws(MemoryError) {
+        self.mix = mix
+        blocksOffset = Self.programsOffset + mix.entries.count * Self.programStride
+        blockStride = PCoreBlock.byteCount(totals: mix.reducers.count)
         region = try SharedRegion.create(
-            byteCount: Self.blocksOffset + Int(parameters.pcores) * Self.blockByteCount, name: "pfs-control")
+            byteCount: blocksOffset + Int(parameters.pcores) * blockStride, name: "pfs-control")
         var parameters = parameters
-        let instructions = program.instructions
-        parameters.instructionCount = UInt32(instructions.count)
+        parameters.programs = UInt32(mix.entries.count)
         let base = region.base
         base.storeBytes(of: Self.magic, as: UInt64.self)
         base.storeBytes(of: parameters, toByteOffset: Self.parametersOffset, as: RunParameters.self)
-        for (index, instruction) in instructions.enumerated() {
-            base.storeBytes(
-                of: instruction, toByteOffset: Self.instructionsOffset + index * MemoryLayout<Instruction>.stride,
-                as: Instruction.self)
+        for (index, entry) in mix.entries.enumerated() {
+            let start = base + Self.programsOffset + index * Self.programStride
+            let instructions = entry.program.instructions
+            let words = [entry.weight, UInt32(instructions.count)] + instructions.map(\.word)
+            words.withUnsafeBytes { start.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
         }
     }
 
     /// Maps the region that `descriptor`, inherited from the parent, stands for.
     init(adopting descriptor: FileDescriptor) throws {
         let region = try SharedRegion.map(descriptor)
-        guard region.byteCount >= Self.blocksOffset, region.base.load(as: UInt64.self) == Self.magic,
-            region.byteCount >= Self.blocksOffset + Int(Self.parameters(region).pcores) * Self.blockByteCount
-        else { throw ToolError(.system, "descriptor \(descriptor.rawValue) is no control region") }
+        let wrong = ToolError(.system, "descriptor \(descriptor.rawValue) is no control region")
+        guard region.byteCount >= Self.programsOffset, region.base.load(as: UInt64.self) == Self.magic else {
+            throw wrong
+        }
+        let parameters = Self.parameters(region)
+        let count = Int(parameters.programs)
+        let blocksOffset = Self.programsOffset + count * Self.programStride
+        guard count <= ProgramMix.maximumPrograms, blocksOffset <= region.byteCount else { throw wrong }
+        let mix = try ProgramMix(
+            (0..<count).map { index in
+                let start = region.base + Self.programsOffset + index * Self.programStride
+                let length = min(Int(start.load(fromByteOffset: 4, as: UInt32.self)), RecordFormat.maximumInstructions)
+                let instructions = (0..<length).map {
+                    Instruction(word: start.load(fromByteOffset: 8 + 4 * $0, as: UInt32.self))
+                }
+                return ProgramMix.Entry(
+                    program: try Program(decoding: instructions), weight: start.load(as: UInt32.self))
+            })
+        let blockStride = PCoreBlock.byteCount(totals: mix.reducers.count)
+        guard blocksOffset + Int(parameters.pcores) * blockStride <= region.byteCount else { throw wrong }
         self.region = region
+        self.mix = mix
+        self.blocksOffset = blocksOffset
+        self.blockStride = blockStride
     }
 
     var parameters: RunParameters { Self.parameters(region) }
 
     private static func parameters(_ region: borrowing SharedRegion) -> RunParameters {
         region.base.load(fromByteOffset: parametersOffset, as: RunParameters.self)
-    }
-
-    func program() throws(ProgramError) -> Program {
-        try Program(
-            decoding: (0..<Int(min(parameters.instructionCount, 32))).map { index in
-                region.base.load(
-                    fromByteOffset: Self.instructionsOffset + index * MemoryLayout<Instruction>.stride,
-                    as: Instruction.self)
-            })
     }
 
     /// The phase word. The parent stores with release, pcores load with acquire.
@@ -111,7 +131,7 @@ struct ControlRegion: ~Copyable {
 
     /// The block of pcore `index`.
     func block(_ index: Int) -> PCoreBlock {
-        PCoreBlock(base: region.base + Self.blocksOffset + index * Self.blockByteCount)
+        PCoreBlock(base: region.base + blocksOffset + index * blockStride)
     }
 
     private func atomic(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
@@ -125,14 +145,17 @@ struct PCoreBlock {
 
     /// The counters of a block.
     enum Counter: Int, CaseIterable {
-        case records = 1, descriptors, bytes, rejectedRecords, sleeps
+        case records = 1, descriptors, bytes, operationBytes, rejectedRecords, sleeps
         /// CPU nanoseconds used while running, written when the pcore ends.
         case cpuNanoseconds
         /// CLOCK_MONOTONIC at which the pcore left its loop.
         case endNanoseconds
     }
 
-    private static let totalsOffset = 256
+    private static let totalsOffset = 128
+
+    /// Bytes of a block with so many totals.
+    static func byteCount(totals: Int) -> Int { (totalsOffset + totals * 8 + 127) & ~127 }
 
     var state: UnsafeMutablePointer<Atomic<UInt32>> { base.assumingMemoryBound(to: Atomic<UInt32>.self) }
 
@@ -141,7 +164,7 @@ struct PCoreBlock {
         nonmutating set { word(counter.rawValue * 8).pointee.store(newValue, ordering: .relaxed) }
     }
 
-    /// Total of reducing operation `index`, 0 to 31.
+    /// Total of yielding operation `index`, counted over all programs of the mix.
     func total(_ index: Int) -> UInt64 { word(Self.totalsOffset + index * 8).pointee.load(ordering: .relaxed) }
     func setTotal(_ index: Int, _ value: UInt64) {
         word(Self.totalsOffset + index * 8).pointee.store(value, ordering: .relaxed)

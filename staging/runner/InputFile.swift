@@ -1,8 +1,8 @@
 import Glibc
 import SystemPackage
 
-/// A regular file (or block device's length is refused) that is open for reading.
-final class InputFile: Sendable {
+/// A regular file that is open for reading.
+public final class InputFile: Sendable {
     let path: FilePath
     let descriptor: FileDescriptor
     let byteCount: Int
@@ -25,4 +25,19 @@ final class InputFile: Sendable {
     }
 
     deinit { try? descriptor.close() }
+
+    /// The text of a small file.
+    public static func text(_ path: FilePath) throws(ToolError) -> String {
+        let file = try InputFile(path)
+        guard file.byteCount <= 1 << 20 else {
+            throw ToolError(.usage, "\(path) is larger than 1 MiB: no list of programs")
+        }
+        var bytes = [UInt8](repeating: 0, count: file.byteCount)
+        do {
+            let count = try bytes.withUnsafeMutableBytes { try file.descriptor.read(into: $0) }
+            return String(decoding: bytes.prefix(count), as: UTF8.self)
+        } catch {
+            throw ToolError(.io, "cannot read \(path): \(error)")
+        }
+    }
 }

@@ -56,7 +56,7 @@ public final class MetricsCSV {
             sample.cpupwn.map { decimals($0, 3) } ?? "", sample.cpupwnPerCPU.map { decimals($0, 3) } ?? "",
             isFinal ? "final" : "live", decimals(Double(sample.elapsedNanoseconds) / 1e9, 3),
             "\(configuration.descriptorsPerRecord)", "\(configuration.alignment)", sample.isa.rawValue,
-            "\"\(configuration.program)\"",
+            "\"\(configuration.mix)\"",
         ]
         do {
             try descriptor.writeAll((fields.joined(separator: ",") + "\n").utf8)

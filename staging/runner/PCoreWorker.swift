@@ -54,9 +54,8 @@ public enum PCoreWorker {
         try CPUs.pin(to: [cpu])
         _ = pfs_set_process_name("pfs-pcore-\(index)")
         let blob = try HugeBlob.adopt(blobDescriptor, byteCount: Int(parameters.blobByteCount))
-        let plan = Plan(try control.program(), isa: try Kernels.selected())
         var engine = Engine(
-            plan: plan, block: control.block(index), capacity: Int(parameters.descriptorsPerRecord))
+            mix: control.mix, isa: try Kernels.selected(), block: control.block(index), parameters: parameters)
         if let ringDescriptor {
             let region = try SharedRegion.map(ringDescriptor)
             var ring = try RingConsumer(
@@ -64,8 +63,7 @@ public enum PCoreWorker {
             guard awaitStart(control, index) else { return }
             try blob.withUnsafeMutableBytes { try engine.consume(&ring, blob: $0, control: control) }
         } else {
-            let pool = try engine.prepareBaseline(parameters)
-            defer { pool.deallocate() }
+            let pool = BaselinePool(parameters, control.mix)
             guard awaitStart(control, index) else { return }
             blob.withUnsafeMutableBytes { engine.runBaseline(pool, parameters, blob: $0, control: control) }
         }
@@ -102,26 +100,47 @@ public enum PCoreWorker {
     }
 }
 
+/// A program of the run in the forms that a pcore needs.
+private struct LoadedProgram {
+    let instructions: [Instruction]
+    let plan: Plan
+    let stepCount: UInt64
+    let totals: UnsafeMutableBufferPointer<UInt64>
+}
+
 /// Executes records and keeps a pcore's counters.
 private struct Engine: ~Copyable {
-    let plan: Plan
-    let block: PCoreBlock
-    let scratch: UnsafeMutableBufferPointer<Descriptor>
-    let totals: UnsafeMutableBufferPointer<UInt64>
-    let recordByteCount: Int
-    var records: UInt64 = 0
-    var descriptors: UInt64 = 0
-    var bytes: UInt64 = 0
-    var rejected: UInt64 = 0
-    var sleeps: UInt64 = 0
+    private let programs: [LoadedProgram]
+    private let carriesProgram: Bool
+    private let block: PCoreBlock
+    private let scratch: UnsafeMutableBufferPointer<Descriptor>
+    private let totals: UnsafeMutableBufferPointer<UInt64>
+    private let recordByteCount: Int
+    /// The program of the record before: most likely this one's too.
+    private var current = 0
+    private var records: UInt64 = 0
+    private var descriptors: UInt64 = 0
+    private var bytes: UInt64 = 0
+    private var operationBytes: UInt64 = 0
+    private var rejected: UInt64 = 0
+    private var sleeps: UInt64 = 0
 
-    init(plan: Plan, block: PCoreBlock, capacity: Int) {
-        self.plan = plan
-        self.block = block
-        scratch = .allocate(capacity: max(capacity, 1))
-        recordByteCount = RecordFormat.byteCount(descriptors: capacity)
-        totals = .allocate(capacity: plan.reducerCount)
+    init(mix: ProgramMix, isa: ISA, block: PCoreBlock, parameters: RunParameters) {
+        let totals = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: mix.reducers.count)
         totals.initialize(repeating: 0)
+        programs = zip(mix.entries, mix.totalsOffsets).map { entry, offset in
+            let plan = Plan(entry.program, isa: isa)
+            return LoadedProgram(
+                instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
+                totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
+        }
+        carriesProgram = parameters.carriesProgram
+        self.totals = totals
+        self.block = block
+        let capacity = Int(parameters.descriptorsPerRecord)
+        scratch = .allocate(capacity: max(capacity, 1))
+        recordByteCount = RecordFormat.byteCount(
+            descriptors: capacity, instructions: carriesProgram ? programs[0].instructions.count : 0)
     }
 
     deinit {
@@ -159,29 +178,43 @@ private struct Engine: ~Copyable {
     }
 
     /// Checks one record, executes it, or counts it as rejected: a record is executed whole or not at all.
-    private mutating func execute(
-        _ bytes: UnsafeRawBufferPointer, on blob: UnsafeMutableRawBufferPointer
-    ) {
-        guard let record = try? RecordView(validating: bytes), record.instructionCount == 0,
+    private mutating func execute(_ bytes: UnsafeRawBufferPointer, on blob: UnsafeMutableRawBufferPointer) {
+        guard let record = try? RecordView(validating: bytes), let program = program(of: record),
             record.descriptorCount <= scratch.count,
             let table = try? record.loadDescriptors(into: scratch, blobByteCount: blob.count)
         else {
             rejected += 1
             return
         }
-        plan.execute(on: blob.baseAddress!, descriptors: table.descriptors, totals: totals)
+        run(program, table.descriptors, byteCount: table.byteCount, on: blob.baseAddress!)
+    }
+
+    /// Which of the run's programs a record is for: the one that it carries, or the only one where records carry none.
+    private func program(of record: RecordView) -> Int? {
+        guard carriesProgram else { return record.instructionCount == 0 ? 0 : nil }
+        if record.carries(programs[current].instructions) { return current }
+        return programs.firstIndex { record.carries($0.instructions) }
+    }
+
+    private mutating func run(
+        _ program: Int, _ table: UnsafeBufferPointer<Descriptor>, byteCount: UInt64, on base: UnsafeMutableRawPointer
+    ) {
+        current = program
+        programs[program].plan.execute(on: base, descriptors: table, totals: programs[program].totals)
         records += 1
-        descriptors += UInt64(table.descriptors.count)
-        self.bytes += table.byteCount
+        descriptors += UInt64(table.count)
+        bytes += byteCount
+        operationBytes += byteCount &* programs[program].stepCount
     }
 
     private func publish() {
         block[.records] = records
         block[.descriptors] = descriptors
         block[.bytes] = bytes
+        block[.operationBytes] = operationBytes
         block[.rejectedRecords] = rejected
         block[.sleeps] = sleeps
-        for index in 0..<plan.reducerCount { block.setTotal(index, totals[index]) }
+        for index in totals.indices { block.setTotal(index, totals[index]) }
     }
 
     private func finish(cpuAtStart: UInt64) {
@@ -189,33 +222,16 @@ private struct Engine: ~Copyable {
         block[.cpuNanoseconds] = Clock.processCPU() - cpuAtStart
         publish()
         #if DEBUG
-            TestHooks.corrupt(block)
+            TestHooks.corrupt(block, hasTotals: !totals.isEmpty)
         #endif
         block.state.pointee.store(PCoreState.done.rawValue, ordering: .releasing)
-    }
-}
-
-extension Engine {
-    /// Tables generated ahead, so that the baseline measures the kernels and not the generator: as many descriptors as
-    /// a ring would hold, or a million.
-    func prepareBaseline(_ parameters: RunParameters) throws(ToolError) -> UnsafeMutableBufferPointer<Descriptor> {
-        let each = Int(parameters.descriptorsPerRecord)
-        let count = max(1, (1 << 18) / each) * each
-        let pool = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: count)
-        RandomDescriptors(
-            region: parameters.rangeStart..<parameters.rangeEnd, alignment: parameters.alignment,
-            seed: parameters.seed, stream: UInt64.max
-        ).fill(pool, from: 0)
-        return pool
     }
 
     /// Executes the tables of `pool` over and over for the given time.
     mutating func runBaseline(
-        _ pool: UnsafeMutableBufferPointer<Descriptor>, _ parameters: RunParameters,
-        blob: UnsafeMutableRawBufferPointer, control: borrowing ControlRegion
+        _ pool: BaselinePool, _ parameters: RunParameters, blob: UnsafeMutableRawBufferPointer,
+        control: borrowing ControlRegion
     ) {
-        let each = Int(parameters.descriptorsPerRecord)
-        let base = blob.baseAddress!
         let cpuAtStart = Clock.processCPU()
         let deadline = Clock.monotonic() + parameters.baselineNanoseconds
         var next = 0
@@ -223,14 +239,38 @@ extension Engine {
             control.phaseWord.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue
         {
             for _ in 0..<PCoreWorker.batch {
-                let table = UnsafeBufferPointer(rebasing: pool[next..<next + each])
-                plan.execute(on: base, descriptors: table, totals: totals)
-                records += 1
-                for descriptor in table { bytes += UInt64(descriptor.length) }
-                next = next + each < pool.count ? next + each : 0
+                let table = pool.tables[next]
+                run(table.program, table.descriptors, byteCount: table.byteCount, on: blob.baseAddress!)
+                next = next + 1 < pool.tables.count ? next + 1 : 0
             }
         }
-        descriptors = records * UInt64(each)
         finish(cpuAtStart: cpuAtStart)
+    }
+}
+
+/// Tables generated ahead, so that the baseline measures the kernels and not the generator: 2^18 descriptors.
+///
+/// Lives until the process ends.
+private struct BaselinePool {
+    struct Table {
+        let program: Int
+        let descriptors: UnsafeBufferPointer<Descriptor>
+        let byteCount: UInt64
+    }
+
+    let tables: [Table]
+
+    init(_ parameters: RunParameters, _ mix: ProgramMix) {
+        let each = Int(parameters.descriptorsPerRecord)
+        let generator = RandomDescriptors(
+            region: parameters.rangeStart..<parameters.rangeEnd, alignment: parameters.alignment,
+            seed: parameters.seed, stream: UInt64.max)
+        tables = (0..<max(1, (1 << 18) / each)).map { index in
+            let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: each)
+            generator.fill(table, from: UInt64(index * each))
+            return Table(
+                program: mix.choose(seed: parameters.seed, pcore: -1, record: UInt64(index)),
+                descriptors: UnsafeBufferPointer(table), byteCount: table.reduce(0) { $0 + UInt64($1.length) })
+        }
     }
 }

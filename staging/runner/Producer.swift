@@ -8,8 +8,13 @@ struct Lane: ~Copyable {
     private let region: SharedRegion
     private var ring: RingProducer
     private let generator: RandomDescriptors
-    private let recordByteCount: Int
+    private let pcore: Int
+    private let mix: ProgramMix
+    private let seed: UInt64
     private let descriptorsPerRecord: Int
+    /// What records of each program carry; nothing in a run with a fixed program.
+    private let instructions: [[Instruction]]
+    private let recordByteCounts: [Int]
     private let limit: UInt64
     private let lowWater: Int
     /// Whether the ring is being filled: from when it was found below the low-water mark until it is full.
@@ -20,10 +25,10 @@ struct Lane: ~Copyable {
     /// The descriptor that the pcore inherits to attach to the ring.
     var descriptor: FileDescriptor { region.fileDescriptor }
 
-    /// Creates and formats the ring and attaches as its producer. `limit` is the most records it will ever produce,
-    /// `lowWater` the number of queued ones below which it is filled up again.
+    /// Creates and formats the ring of `pcore` and attaches as its producer. Fewer than `lowWater` queued records have it
+    /// filled up again.
     init(
-        geometry: RingGeometry, generator: RandomDescriptors, descriptorsPerRecord: Int, limit: UInt64, lowWater: Int
+        pcore: Int, geometry: RingGeometry, generator: RandomDescriptors, configuration: RunConfiguration, lowWater: Int
     ) throws {
         let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs-ring")
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
@@ -31,10 +36,16 @@ struct Lane: ~Copyable {
         self.region = region
         self.ring = ring
         self.generator = generator
-        self.descriptorsPerRecord = descriptorsPerRecord
-        self.limit = limit
+        self.pcore = pcore
+        mix = configuration.mix
+        seed = configuration.seed
+        descriptorsPerRecord = configuration.descriptorsPerRecord
+        limit = configuration.recordsPerPCore ?? .max
+        instructions = mix.entries.map { configuration.carriesProgram ? $0.program.instructions : [] }
+        recordByteCounts = instructions.map { [descriptorsPerRecord] in
+            RecordFormat.byteCount(descriptors: descriptorsPerRecord, instructions: $0.count)
+        }
         self.lowWater = lowWater
-        recordByteCount = RecordFormat.byteCount(descriptors: descriptorsPerRecord)
     }
 
     /// Whether every record has been produced.
@@ -52,11 +63,13 @@ struct Lane: ~Copyable {
         }
         var made = 0
         while made < count, produced < limit {
-            guard let memory = try ring.reserve(byteCount: recordByteCount) else {
+            let program = mix.choose(seed: seed, pcore: pcore, record: produced)
+            guard let memory = try ring.reserve(byteCount: recordByteCounts[program]) else {
                 isFilling = false
                 break
             }
-            let table = RecordEncoder.begin(in: memory, descriptorCount: descriptorsPerRecord)
+            let table = RecordEncoder.begin(
+                in: memory, descriptorCount: descriptorsPerRecord, instructions: instructions[program])
             generator.fill(table, from: produced &* UInt64(descriptorsPerRecord))
             ring.commit()
             produced += 1

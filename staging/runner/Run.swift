@@ -111,7 +111,7 @@ public struct ProcPcoresRun {
         if configuration.baselineSeconds > 0 {
             baseline = try measureBaseline(blob, &fault, signals)
             // A writing baseline has changed the bytes that the run starts from.
-            if fault == nil, configuration.program.writes { try fill(blob) }
+            if fault == nil, configuration.mix.writes { try fill(blob) }
         }
         if case .interrupted(let signal)? = fault { throw Interrupted(signal: signal) }
         let outcome = try runPCores(blob, baseline: baseline, signals)
@@ -175,7 +175,7 @@ public struct ProcPcoresRun {
             blobByteCount: UInt64(configuration.blobByteCount),
             descriptorsPerRecord: UInt32(configuration.descriptorsPerRecord),
             alignment: UInt32(configuration.alignment),
-            seed: configuration.seed, lowWater: lowWater, instructionCount: 0,
+            seed: configuration.seed, lowWater: lowWater, programs: 0, carriesProgram: configuration.carriesProgram,
             baselineNanoseconds: UInt64(configuration.baselineSeconds * 1e9), rangeStart: range.lowerBound,
             rangeEnd: range.upperBound)
     }
@@ -184,7 +184,7 @@ public struct ProcPcoresRun {
     private var lowWater: UInt32 {
         let inSlab =
             configuration.slabByteCount
-            / ((RecordFormat.byteCount(descriptors: configuration.descriptorsPerRecord) + 63) & ~63)
+            / ((configuration.recordByteCount + 63) & ~63)
         return UInt32(max(1, min(1 << configuration.ringPowerOfTwo, inSlab) / 2))
     }
 
@@ -202,7 +202,7 @@ public struct ProcPcoresRun {
         report(.phase("baseline: one process, no ring, \(format(configuration.baselineSeconds)) s"))
         var parameters = parameters()
         parameters.pcores = 1
-        let control = try ControlRegion(parameters: parameters, program: configuration.program)
+        let control = try ControlRegion(parameters: parameters, mix: configuration.mix)
         var fleet = Fleet()
         try fleet.start(
             0,
@@ -236,16 +236,15 @@ public struct ProcPcoresRun {
         try raiseDescriptorLimit(to: UInt64(3 * count + 64))
         report(.phase("starting \(count) pcores on CPUs \(CPUs.describe(pcoreCPUs))"))
         let began = Clock.monotonic()
-        let control = try ControlRegion(parameters: parameters(), program: configuration.program)
+        let control = try ControlRegion(parameters: parameters(), mix: configuration.mix)
         let geometry = try RingGeometry(
             slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
         var lanes = UniqueArray<Lane>(minimumCapacity: count)
         var fleet = Fleet()
         for index in 0..<count {
             let lane = try Lane(
-                geometry: geometry, generator: generator(index),
-                descriptorsPerRecord: configuration.descriptorsPerRecord,
-                limit: configuration.recordsPerPCore ?? .max, lowWater: Int(lowWater))
+                pcore: index, geometry: geometry, generator: generator(index), configuration: configuration,
+                lowWater: Int(lowWater))
             try fleet.start(
                 index,
                 arguments: PCoreWorker.arguments(

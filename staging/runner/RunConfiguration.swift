@@ -34,8 +34,10 @@ public struct RunConfiguration: Sendable {
     public var rangeOffset = 0
     /// Bytes of that range; nil means to the end of the file, or of the blob without a file.
     public var rangeLength: Int?
-    /// What each pcore applies to each descriptor.
-    public var program: Program
+    /// What pcores apply to descriptors: one program, or several by weight.
+    public var mix: ProgramMix
+    /// Whether each record carries its program; if not, all pcores are told the one program beforehand.
+    public var carriesProgram = true
     /// Seed of the pattern and of the descriptors.
     public var seed: UInt64 = 1
     /// Which pages the blob wants.
@@ -59,15 +61,20 @@ public struct RunConfiguration: Sendable {
     /// Where samples are appended; nil writes none.
     public var csv: FilePath?
 
-    /// The defaults with `program`.
-    public init(program: Program) {
-        self.program = program
+    /// The defaults with `mix`.
+    public init(mix: ProgramMix) {
+        self.mix = mix
     }
 
     /// The most pcores of one run.
     public static let maximumPCores = 4096
 
-    private var recordByteCount: Int { RecordFormat.byteCount(descriptors: descriptorsPerRecord) }
+    /// Bytes of the longest record.
+    var recordByteCount: Int {
+        RecordFormat.byteCount(
+            descriptors: descriptorsPerRecord,
+            instructions: carriesProgram ? mix.entries.map(\.program.steps.count).max() ?? 0 : 0)
+    }
     private var defaultSlabByteCount: Int { min(max((64 << 20) / max(pcores, 1) & ~4095, 256 << 10), 1 << 20) }
     /// Two records, each rounded up to whole units of the slab, and the gap that keeps full and empty apart.
     private var minimumSlabByteCount: Int {
@@ -76,7 +83,7 @@ public struct RunConfiguration: Sendable {
     }
 
     /// Whether pcores keep to regions of their own.
-    var partitions: Bool { program.writes && !sharedRange }
+    var partitions: Bool { mix.writes && !sharedRange }
 
     /// Checks every value on its own and against the others, but not against the machine.
     public func validate() throws(ToolError) {
@@ -88,6 +95,9 @@ public struct RunConfiguration: Sendable {
         try check(
             durationSeconds > 0 && durationSeconds <= 86_400,
             "--duration \(durationSeconds): must be more than 0 and at most 86400 seconds")
+        try check(
+            carriesProgram || mix.entries.count == 1,
+            "--fixed-program cannot be combined with --mix: only a record can say which program it is for")
         try check(recordsPerPCore != 0, "--records 0: must be at least 1")
         try check(blobByteCount > 0, "--blob-mb: must be at least 1")
         try check(
@@ -109,8 +119,8 @@ public struct RunConfiguration: Sendable {
         try check(firstCPU >= 0, "--cpu-first \(firstCPU): must not be negative")
         try check(cpuCount.map { $0 > 0 } ?? true, "--cpu-count: must be at least 1")
         try check(
-            !(verify && program.writes && sharedRange),
-            "--verify cannot be combined with --shared-range for a program that writes (\(program)): "
+            !(verify && mix.writes && sharedRange),
+            "--verify cannot be combined with --shared-range for a program that writes (\(mix)): "
                 + "pcores race for the same bytes, so the result is not defined; drop one of the two")
     }
 

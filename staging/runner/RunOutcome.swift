@@ -8,13 +8,15 @@ public struct PCoreResult: Sendable {
     public let cpu: Int
     /// Records, descriptors and payload bytes executed.
     public let records: UInt64, descriptors: UInt64, bytes: UInt64
+    /// Payload bytes times the operations of the program that was applied to them.
+    public let operationBytes: UInt64
     /// Records refused because they or their descriptors were out of bounds.
     public let rejectedRecords: UInt64
     /// How often it found its ring empty and slept.
     public let sleeps: UInt64
     /// CPU time used while running, in nanoseconds.
     public let cpuNanoseconds: UInt64
-    /// One wrapping sum per reducing operation, in program order.
+    /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``.
     public let totals: [UInt64]
 }
 
@@ -52,10 +54,10 @@ public struct RunOutcome: Sendable {
     /// CPU time of all pcores while running.
     public var pcoreCPUNanoseconds: UInt64 { pcores.reduce(0) { $0 + $1.cpuNanoseconds } }
     /// Payload bytes times operations.
-    public var operationBytes: UInt64 { final.bytes &* UInt64(configuration.program.steps.count) }
-    /// One wrapping sum per reducing operation, in program order.
+    public var operationBytes: UInt64 { pcores.reduce(0) { $0 &+ $1.operationBytes } }
+    /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``.
     public var totals: [UInt64] {
-        pcores.reduce(into: Array(repeating: 0, count: configuration.program.reducers.count)) { sums, pcore in
+        pcores.reduce(into: Array(repeating: 0, count: configuration.mix.reducers.count)) { sums, pcore in
             for index in sums.indices { sums[index] &+= pcore.totals[index] }
         }
     }
@@ -84,9 +86,10 @@ public struct RunOutcome: Sendable {
             pcores.append(
                 PCoreResult(
                     cpu: pcoreCPUs[index % pcoreCPUs.count], records: block[.records],
-                    descriptors: block[.descriptors], bytes: block[.bytes], rejectedRecords: block[.rejectedRecords],
+                    descriptors: block[.descriptors], bytes: block[.bytes],
+                    operationBytes: block[.operationBytes], rejectedRecords: block[.rejectedRecords],
                     sleeps: block[.sleeps], cpuNanoseconds: block[.cpuNanoseconds],
-                    totals: configuration.program.reducers.indices.map(block.total)))
+                    totals: configuration.mix.reducers.indices.map(block.total)))
         }
         self.pcores = pcores
         let bytes = pcores.reduce(0) { $0 + $1.bytes }
@@ -106,9 +109,9 @@ public struct RunOutcome: Sendable {
     /// Faults that tests plant. Debug builds only: a release build has no way to falsify a result.
     enum TestHooks {
         /// With `PFS_TEST_CORRUPT=total`, spoils the first total (or the byte count of a program without one).
-        static func corrupt(_ block: PCoreBlock) {
+        static func corrupt(_ block: PCoreBlock, hasTotals: Bool) {
             guard getenv("PFS_TEST_CORRUPT") != nil else { return }
-            block.setTotal(0, block.total(0) ^ 1)
+            if hasTotals { block.setTotal(0, block.total(0) ^ 1) }
             block[.bytes] += 1
         }
     }

@@ -26,13 +26,21 @@ struct RunReport: Encodable {
         let rangeOffsetBytes: UInt64
         let rangeLengthBytes: UInt64
         let program: String
+        let programs: [WeightedProgram]
+        let carriesProgram: Bool
         let seed: String
         let sharedRange: Bool
         let pcoreCpus: [Int]
         let producerCpu: Int?
     }
 
+    struct WeightedProgram: Encodable {
+        let program: String
+        let weight: UInt32
+    }
+
     struct Total: Encodable {
+        let program: String
         let op: String
         let value: String
     }
@@ -109,7 +117,7 @@ struct RunReport: Encodable {
 extension RunOutcome {
     /// The report as one JSON document, with `warnings` that were given while the run was on.
     public func json(warnings: [String]) throws -> String {
-        let names = configuration.program.reducers.map(\.description)
+        let mix = configuration.mix
         let report = RunReport(
             config: .init(
                 pcores: configuration.pcores,
@@ -118,7 +126,9 @@ extension RunOutcome {
                 dpf: configuration.descriptorsPerRecord, alignBytes: configuration.alignment,
                 ringSlots: 1 << configuration.ringPowerOfTwo, slabBytes: configuration.slabByteCount,
                 file: configuration.file?.string, rangeOffsetBytes: range.lowerBound,
-                rangeLengthBytes: UInt64(range.count), program: configuration.program.description,
+                rangeLengthBytes: UInt64(range.count), program: mix.description,
+                programs: mix.entries.map { .init(program: $0.program.description, weight: $0.weight) },
+                carriesProgram: configuration.carriesProgram,
                 seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
                 producerCpu: producerCPU),
             result: .init(
@@ -126,7 +136,9 @@ extension RunOutcome {
                 throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
                 cpupwn: final.cpupwn, cpupwnPerCpu: final.cpupwnPerCPU, records: final.records,
                 descriptors: final.descriptors, rejectedRecords: rejectedRecords,
-                totals: zip(names, totals).map { .init(op: $0, value: "\($1)") }, backing: backing.description,
+                totals: zip(mix.reducers, totals).map {
+                    .init(program: $0.program.description, op: $0.step.description, value: "\($1)")
+                }, backing: backing.description,
                 isa: isa.rawValue, verified: verified, difference: difference?.description,
                 endedEarly: fault?.description, readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
                 pcoreCpuNs: pcoreCPUNanoseconds,
@@ -148,7 +160,7 @@ extension RunOutcome {
         let what = configuration.file.map { "\($0)" } ?? "the seeded pattern"
         let seconds = Double(elapsedNanoseconds) / 1e9
         var lines = [
-            "\(configuration.program) over \(what), \(scaled(Double(range.count)))B from byte \(range.lowerBound): "
+            "\(configuration.mix) over \(what), \(scaled(Double(range.count)))B from byte \(range.lowerBound): "
                 + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") on CPU\(final.cpuCount == 1 ? "" : "s") "
                 + CPUs.describe(pcores.map(\.cpu))
         ]
@@ -160,11 +172,11 @@ extension RunOutcome {
             "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in \(decimals(seconds, 2)) s, "
                 + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
         )
-        if configuration.program.steps.count > 1 {
+        if operationBytes > final.bytes {
             line(
                 "operations",
-                "\(decimals(final.megabytesPerSecond * Double(configuration.program.steps.count), 1)) MB/s: "
-                    + "\(configuration.program.steps.count) operations on each byte")
+                "\(decimals(Double(operationBytes) / seconds / 1e6, 1)) MB/s: "
+                    + "\(decimals(Double(operationBytes) / Double(final.bytes), 2)) operations on each byte")
         }
         if let baseline = final.baselineMegabytesPerSecond, let cpupwn = final.cpupwn, let each = final.cpupwnPerCPU {
             line(
@@ -173,8 +185,9 @@ extension RunOutcome {
                     + "\(format(configuration.baselineSeconds)) s")
             line("CPUpwn", "\(decimals(cpupwn, 2)) (\(decimals(each, 2)) per CPU used)")
         }
-        for (step, total) in zip(configuration.program.reducers, totals) {
-            line("total", "\(step) = \(total)")
+        for (reducer, total) in zip(configuration.mix.reducers, totals) {
+            let program = configuration.mix.entries.count > 1 ? " of \(reducer.program)" : ""
+            line("total", "\(reducer.step)\(program) = \(total)")
         }
         let pcoreCPU = Double(pcoreCPUNanoseconds) / 1e9
         let producerCPU = Double(producerCPUNanoseconds) / 1e9
@@ -190,7 +203,7 @@ extension RunOutcome {
         case true?:
             line(
                 "verified",
-                "yes: every result\(configuration.program.writes ? " and every byte of the blob" : "") "
+                "yes: every result\(configuration.mix.writes ? " and every byte of the blob" : "") "
                     + "equals the reference implementation's")
         case false?: line("verified", "NO: \(difference?.description ?? "records were rejected")")
         case nil: line("verified", "not asked for (--verify)")

@@ -54,7 +54,8 @@ struct Verifier: ~Copyable {
         of pcores: [PCoreResult], blob: borrowing HugeBlob, generators: [RandomDescriptors],
         signals: TerminationSignals
     ) throws -> Difference? {
-        let program = configuration.program
+        let mix = configuration.mix
+        let seed = configuration.seed
         let perRecord = configuration.descriptorsPerRecord
         let memory = copy.withUnsafeMutableBytes { SendableMemory($0) }
         let interruption = Atomic<Int32>(0)
@@ -62,7 +63,7 @@ struct Verifier: ~Copyable {
         DispatchQueue.concurrentPerform(iterations: pcores.count) { index in
             let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: perRecord)
             defer { table.deallocate() }
-            var totals = [UInt64](repeating: 0, count: program.reducers.count)
+            var totals = mix.entries.map { [UInt64](repeating: 0, count: $0.program.reducers.count) }
             var byteCount: UInt64 = 0
             for record in 0..<pcores[index].records {
                 guard interruption.load(ordering: .relaxed) == 0 else { return }
@@ -71,11 +72,13 @@ struct Verifier: ~Copyable {
                 }
                 generators[index].fill(table, from: record &* UInt64(perRecord))
                 for descriptor in table { byteCount &+= UInt64(descriptor.length) }
+                let program = mix.choose(seed: seed, pcore: index, record: record)
                 Reference.execute(
-                    program, on: memory.bytes, descriptors: UnsafeBufferPointer(table), totals: &totals)
+                    mix.entries[program].program, on: memory.bytes, descriptors: UnsafeBufferPointer(table),
+                    totals: &totals[program])
             }
             let difference = Self.compare(
-                pcores[index], index, program: program, totals: totals, byteCount: byteCount,
+                pcores[index], index, mix: mix, totals: totals.flatMap { $0 }, byteCount: byteCount,
                 descriptors: pcores[index].records * UInt64(perRecord))
             if let difference { differences.withLock { $0[index] = difference } }
         }
@@ -86,10 +89,10 @@ struct Verifier: ~Copyable {
     }
 
     private static func compare(
-        _ pcore: PCoreResult, _ index: Int, program: Program, totals: [UInt64], byteCount: UInt64, descriptors: UInt64
+        _ pcore: PCoreResult, _ index: Int, mix: ProgramMix, totals: [UInt64], byteCount: UInt64, descriptors: UInt64
     ) -> Difference? {
-        for (position, step) in program.reducers.enumerated() where pcore.totals[position] != totals[position] {
-            return .total(pcore: index, step: step, found: pcore.totals[position], expected: totals[position])
+        for (position, reducer) in mix.reducers.enumerated() where pcore.totals[position] != totals[position] {
+            return .total(pcore: index, step: reducer.step, found: pcore.totals[position], expected: totals[position])
         }
         guard pcore.bytes == byteCount else {
             return .counter(pcore: index, name: "bytes", found: pcore.bytes, expected: byteCount)

@@ -18,4 +18,16 @@ public struct Instruction: Sendable, Hashable {
         self.immediate = immediate
         self.reserved = 0
     }
+
+    /// The four bytes as one little-endian word.
+    @inlinable
+    public init(word: UInt32) {
+        opcode = UInt8(truncatingIfNeeded: word)
+        immediate = UInt8(truncatingIfNeeded: word >> 8)
+        reserved = UInt16(truncatingIfNeeded: word >> 16)
+    }
+
+    /// The four bytes as one little-endian word.
+    @inlinable
+    public var word: UInt32 { UInt32(opcode) | UInt32(immediate) << 8 | UInt32(reserved) << 16 }
 }

@@ -127,9 +127,7 @@ public enum RecordEncoder {
         store(UInt32(0), at: 12)
         var offset = RecordFormat.headerByteCount
         for instruction in instructions {
-            store(instruction.opcode, at: offset)
-            store(instruction.immediate, at: offset + 1)
-            store(instruction.reserved, at: offset + 2)
+            store(instruction.word, at: offset)
             offset += MemoryLayout<Instruction>.stride
         }
         store(descriptorCount, at: offset)
@@ -247,15 +245,24 @@ public struct RecordView {
         return LoadedDescriptors(descriptors: UnsafeBufferPointer(loaded), byteCount: total)
     }
 
+    /// Whether the record carries just these instructions. Allocates nothing; if it says true, use your own copy.
+    @inlinable
+    public func carries(_ instructions: [Instruction]) -> Bool {
+        guard instructions.count == instructionCount else { return false }
+        var difference: UInt32 = 0
+        for index in 0..<instructionCount { difference |= word(index) ^ instructions[index].word }
+        return difference == 0
+    }
+
     /// A private copy of the instructions; empty for a plain record. What they mean is for PacketFSPCPU to check.
     public func instructions() -> [Instruction] {
-        (0..<instructionCount).map { index in
-            let offset = RecordFormat.headerByteCount + index * MemoryLayout<Instruction>.stride
-            var instruction = Instruction(
-                opcode: base.load(fromByteOffset: offset, as: UInt8.self),
-                immediate: base.load(fromByteOffset: offset + 1, as: UInt8.self))
-            instruction.reserved = UInt16(littleEndian: base.load(fromByteOffset: offset + 2, as: UInt16.self))
-            return instruction
-        }
+        (0..<instructionCount).map { Instruction(word: word($0)) }
+    }
+
+    /// Instruction `index`, read once.
+    @inlinable
+    func word(_ index: Int) -> UInt32 {
+        let offset = RecordFormat.headerByteCount + index * MemoryLayout<UInt32>.stride
+        return UInt32(littleEndian: base.load(fromByteOffset: offset, as: UInt32.self))
     }
 }

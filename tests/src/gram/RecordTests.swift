@@ -59,6 +59,15 @@ struct RecordTests {
             let view = try RecordView(validating: UnsafeRawBufferPointer(memory))
             #expect(view.byteCount == byteCount)
             #expect(view.instructions() == instructions)
+            #expect(view.carries(instructions))
+            #expect(!view.carries(instructions + [Instruction(opcode: 1)]))
+            if let last = instructions.last {
+                let other =
+                    instructions.dropLast() + [
+                        Instruction(word: last.word ^ 1 << .random(in: 0...31, using: &generator))
+                    ]
+                #expect(!view.carries(Array(other)))
+            }
             #expect(Array(view.descriptors) == descriptors)
             let scratch = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: max(1, descriptors.count))
             defer { scratch.deallocate() }

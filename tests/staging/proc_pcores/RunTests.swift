@@ -39,6 +39,39 @@ struct RunTests {
         #expect(values["op_bytes"] as? Int == bytes * parsed.steps.count)
     }
 
+    @Test("A mix of programs verifies, by weight, and each program keeps its own totals")
+    func mix() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-mix-\(UUID())")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data("# three programs\nxor:255,fnv 1\ncounteq:0 3  # mostly\n\nadd:3,crc32c,crc32c 1\n".utf8).write(
+            to: file)
+        let result = try Tool.run(
+            Tool.quick + ["--pcores", "3", "--records", "100", "--dpf", "4", "--mix", file.path, "--verify", "--json"])
+        #expect(result.status == 0, "\(result.errors)")
+        let values = try result.result()
+        #expect(values["verified"] as? Bool == true)
+        let totals = try #require(values["totals"] as? [[String: String]])
+        #expect(
+            totals.map { "\($0["program"] ?? "") \($0["op"] ?? "")" } == [
+                "xor:255,fnv fnv", "counteq:0 counteq:0", "add:3,crc32c,crc32c crc32c", "add:3,crc32c,crc32c crc32c",
+            ])
+        #expect(totals[2]["value"] == totals[3]["value"])
+        // 300 records of 2, 1 and 3 operations by weights 1:3:1: about 1.6 operations a byte.
+        let share = try #require(values["op_bytes"] as? Double) / #require(values["bytes"] as? Double)
+        #expect(1.3 < share && share < 1.9, "\(share)")
+    }
+
+    @Test("Records that carry their program and a program told beforehand give the same results")
+    func fixedProgram() throws {
+        func totals(_ flag: String) throws -> [String?] {
+            let result = try Tool.run(
+                Tool.quick + ["--records", "10", "--json", "--verify", flag, "--prog", "xor:9,crc32c,add:1,fnv"])
+            #expect(result.status == 0, "\(result.errors)")
+            return try #require(try result.result()["totals"] as? [[String: String]]).map { $0["value"] }
+        }
+        #expect(try totals("--inline-program") == totals("--fixed-program"))
+    }
+
     @Test("The same seed gives the same totals, another seed others", arguments: [1, 2, 5])
     func reproducible(pcores: Int) throws {
         func totals(_ seed: Int) throws -> String {
