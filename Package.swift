@@ -10,6 +10,7 @@ let c: [CSetting] = [
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let uniqueArray: Target.Dependency = .product(name: "BasicContainers", package: "swift-collections")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
 // src: production libraries with a stable API.
@@ -20,11 +21,15 @@ let src: [Target] = [
     .target(name: "CPacketFSShims", path: "src/packetfs/shims", cSettings: c),
     .target(
         name: "PacketFSMemory", dependencies: ["CNuma", "CPacketFSShims", systemPackage],
-        path: "src/packetfs/memory", swiftSettings: swift),
+        path: "src/packetfs/memory",
+        // Lifetimes: properties that return RawSpan and MutableRawSpan; concerns this module alone, not its clients.
+        swiftSettings: swift + [.enableExperimentalFeature("Lifetimes")]),
     .target(
         name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", "PacketFSMemory", systemPackage],
         path: "src/packetfs/ring", swiftSettings: swift),
-    .target(name: "PacketFSGram", path: "src/packetfs/gram", swiftSettings: swift),
+    .target(name: "CPacketFSGram", path: "src/packetfs/gram_isa", cSettings: c),
+    .target(
+        name: "PacketFSGram", dependencies: ["CPacketFSGram"], path: "src/packetfs/gram", swiftSettings: swift),
     .target(name: "CPacketFSKernels", path: "src/packetfs/pcpu_isa", cSettings: c),
     .target(
         name: "PacketFSPCPU", dependencies: ["CPacketFSKernels", "PacketFSGram"],
@@ -35,7 +40,10 @@ let src: [Target] = [
 let staging: [Target] = [
     .target(
         name: "PacketFSRunner",
-        dependencies: ["PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage],
+        dependencies: [
+            "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage,
+            uniqueArray,
+        ],
         path: "staging/runner", swiftSettings: swift),
     .executableTarget(
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
@@ -47,7 +55,9 @@ let staging: [Target] = [
 
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
-    .testTarget(name: "MemoryTests", dependencies: ["PacketFSMemory"], path: "tests/src/memory", swiftSettings: swift),
+    .testTarget(
+        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
+        path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
         name: "RingTests", dependencies: ["PacketFSRing", "pfs_shm_ring_bench"], path: "tests/src/ring",
         swiftSettings: swift),
@@ -73,6 +83,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: src + staging + tests,

@@ -1,0 +1,16 @@
+# PacketFS: `just` lists every tool and recipe. The recipes live in utils/just, by what they are for.
+
+import 'utils/just/build.just'
+import 'utils/just/test.just'
+import 'utils/just/run.just'
+import 'utils/just/tools.just'
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+[private]
+default: help
+
+# This overview: every executable, every recipe
+[group('house')]
+help:
+    @utils/help

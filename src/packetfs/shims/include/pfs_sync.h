@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting and locking between processes.
+ *
+ * Thin shims for Linux calls that Swift cannot import: those behind _GNU_SOURCE, variadic ones and
+ * raw system calls. Each returns what the system call returns (-1 and errno on failure) unless it
+ * says otherwise; no policy lives here.
+ */
+#ifndef PFS_SYNC_H
+#define PFS_SYNC_H
+
+#include <stdint.h>
+
+/* futex(2) on a word in shared memory (not FUTEX_PRIVATE). timeout_ns < 0 waits without limit. */
+int pfs_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
+int pfs_futex_wake(const uint32_t *word, int waiters);
+
+/*
+ * Write lock on one byte for the open file description behind fd (F_OFD_SETLK, F_OFD_GETLK;
+ * fcntl(2)). The first never waits: EAGAIN says that another description holds the byte. The second
+ * returns 1 if so, 0 if not.
+ */
+int pfs_ofd_lock_byte(int fd, int64_t offset);
+int pfs_ofd_byte_is_locked(int fd, int64_t offset);
+
+/* Restricts the calling thread to one CPU. */
+int pfs_pin_thread(int cpu);
+/* The lowest CPU above `after` on which the calling thread may run, or -1; start with -1. */
+int pfs_next_allowed_cpu(int after);
+/* Has the kernel send SIGKILL to this process when the thread that started it ends. */
+int pfs_die_with_parent(void);
+
+/* Asks for the cache lines of count bytes, to be read soon; never faults. */
+static inline void pfs_prefetch(const void *bytes, long count)
+{
+	for (long done = 0; done < count; done += 64)
+		__builtin_prefetch((const char *)bytes + done);
+}
+
+/* Tells the processor that this is a spinning loop. */
+static inline void pfs_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+#endif

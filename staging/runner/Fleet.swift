@@ -1,0 +1,139 @@
+import CPacketFSShims
+import Glibc
+import SystemPackage
+
+/// How a child process ended.
+public enum ChildEnd: Sendable, Equatable, CustomStringConvertible {
+    /// By itself, with this exit code.
+    case exited(Int32)
+    /// By a signal.
+    case killed(signal: Int32)
+
+    init(waitStatus status: Int32) {
+        let signal = status & 0x7F
+        self = signal == 0 ? .exited((status >> 8) & 0xFF) : .killed(signal: signal)
+    }
+
+    /// A phrase to follow a process's name.
+    public var description: String {
+        switch self {
+        case .exited(let code): "ended with exit code \(code)"
+        case .killed(let signal): "was killed by signal \(signal) (\(String(cString: strsignal(signal))))"
+        }
+    }
+}
+
+/// The child processes of a run. Whatever happens, none of them outlives this owner.
+///
+/// Liveness comes from the kernel: each child has a pidfd that becomes readable when it ends. Not thread-safe: one thread
+/// starts, watches and ends the fleet (the kernel's parent-death signal is tied to the thread that started a child).
+struct Fleet: ~Copyable {
+    private struct Child {
+        let pid: pid_t
+        let pidfd: FileDescriptor
+    }
+
+    private var children: [Int: Child] = [:]
+    private var pollSet: [pollfd] = []
+    private var pollIndices: [Int] = []
+
+    init() {}
+
+    deinit {
+        // Reached only on an error's way out: an orderly run has waited for every child already.
+        for child in children.values {
+            kill(child.pid, SIGKILL)
+            Self.reap(child.pid)
+            try? child.pidfd.close()
+        }
+    }
+
+    /// The number of children that have not been seen to end.
+    var count: Int { children.count }
+    /// Process number of child `index`, or nil once it was seen to end.
+    func pid(_ index: Int) -> pid_t? { children[index]?.pid }
+
+    /// Starts this executable again with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
+    mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
+        func check(_ result: Int32, _ call: String) throws(ToolError) {
+            guard result == 0 else {
+                throw ToolError(
+                    .system,
+                    "cannot start process \(index): \(call): \(Errno(rawValue: result)); check `ulimit -u` and `ulimit -n`"
+                )
+            }
+        }
+        var actions = posix_spawn_file_actions_t()
+        try check(posix_spawn_file_actions_init(&actions), "posix_spawn_file_actions_init")
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        // Every descriptor of ours is close-on-exec; a dup2 onto itself clears that in the child alone.
+        for descriptor in descriptors {
+            try check(
+                posix_spawn_file_actions_adddup2(&actions, descriptor.rawValue, descriptor.rawValue),
+                "posix_spawn_file_actions_adddup2")
+        }
+        var attributes = posix_spawnattr_t()
+        try check(posix_spawnattr_init(&attributes), "posix_spawnattr_init")
+        defer { posix_spawnattr_destroy(&attributes) }
+        // Ctrl-C reaches the whole process group; only the parent acts on it, so that the figures are complete.
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        sigaddset(&mask, SIGINT)
+        try check(posix_spawnattr_setsigmask(&attributes, &mask), "posix_spawnattr_setsigmask")
+        try check(posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK)), "posix_spawnattr_setflags")
+
+        var pid: pid_t = 0
+        var argv = ([CommandLine.arguments[0]] + arguments).map { strdup($0) } + [nil]
+        defer { for argument in argv { free(argument) } }
+        try check(posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, &argv, environ), "posix_spawn")
+        let pidfd = pfs_pidfd_open(pid)
+        guard pidfd >= 0 else {
+            let reason = errno
+            kill(pid, SIGKILL)
+            Self.reap(pid)
+            throw ToolError(.system, "pidfd_open: \(Errno(rawValue: reason)); Linux 5.3 or later is needed")
+        }
+        children[index] = Child(pid: pid, pidfd: FileDescriptor(rawValue: pidfd))
+        pollSet.append(pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0))
+        pollIndices.append(index)
+    }
+
+    /// Children that have ended since the last call, reaped. Waits at most `timeout` milliseconds for the first one.
+    mutating func collectEnded(timeout: Int32 = 0) -> [(index: Int, end: ChildEnd)] {
+        guard !pollSet.isEmpty, poll(&pollSet, nfds_t(pollSet.count), timeout) > 0 else { return [] }
+        var ended: [(index: Int, end: ChildEnd)] = []
+        for position in pollSet.indices.reversed() where pollSet[position].revents != 0 {
+            let index = pollIndices[position]
+            pollSet.remove(at: position)
+            pollIndices.remove(at: position)
+            guard let child = children.removeValue(forKey: index) else { continue }
+            ended.append((index, Self.reap(child.pid)))
+            try? child.pidfd.close()
+        }
+        return ended.reversed()
+    }
+
+    /// Waits until every child has ended, and kills those that have not after `grace` nanoseconds.
+    ///
+    /// - Returns: how each ended; `wasForced` for the ones that had to be killed.
+    mutating func finish(grace: UInt64) -> (ends: [(index: Int, end: ChildEnd)], forced: [Int]) {
+        let deadline = Clock.monotonic() + grace
+        var ends: [(index: Int, end: ChildEnd)] = []
+        var forced: [Int] = []
+        while !children.isEmpty {
+            if forced.isEmpty, Clock.monotonic() >= deadline {
+                forced = children.keys.sorted()
+                for child in children.values { kill(child.pid, SIGKILL) }
+            }
+            ends += collectEnded(timeout: 20)
+        }
+        return (ends, forced)
+    }
+
+    @discardableResult
+    private static func reap(_ pid: pid_t) -> ChildEnd {
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        return ChildEnd(waitStatus: status)
+    }
+}

@@ -1,0 +1,21 @@
+import Glibc
+import PacketFSPCPU
+
+/// Which kernels a tool runs.
+enum Kernels {
+    /// The best tier of this CPU, or the one that `PACKETFS_FORCE_ISA` names. Pcores inherit the environment, so parent and
+    /// pcores choose alike.
+    static func selected() throws(ToolError) -> ISA {
+        do {
+            return try ISA.select(environment: getenv("PACKETFS_FORCE_ISA").map { String(cString: $0) })
+        } catch {
+            throw ToolError(error.isUnknownName ? .usage : .unavailable, error.description)
+        }
+    }
+}
+
+extension ISAError {
+    fileprivate var isUnknownName: Bool {
+        if case .unknown = self { true } else { false }
+    }
+}

@@ -1,0 +1,447 @@
+import BasicContainers
+import CPacketFSShims
+import Glibc
+import PacketFSGram
+import PacketFSMemory
+import PacketFSPCPU
+import PacketFSRing
+import Synchronization
+import SystemPackage
+
+/// A sample of a run in progress, taken every half second and once at the end.
+public struct Sample: Sendable {
+    /// Nanoseconds since measurement started.
+    public var elapsedNanoseconds: UInt64
+    /// Payload bytes, records and descriptors so far.
+    public var bytes: UInt64, records: UInt64, descriptors: UInt64
+    /// Payload rate since the previous sample (over the whole run in the final one), 10^6 bytes per second.
+    public var megabytesPerSecond: Double
+    /// Records per second, over the same time.
+    public var recordsPerSecond: Double
+    /// The baseline's rate, if it was measured.
+    public var baselineMegabytesPerSecond: Double?
+    /// CPUs the pcores are spread over.
+    public var cpuCount: Int
+    /// The kernels that run.
+    public var isa: ISA
+
+    /// Aggregate rate over the baseline's.
+    public var cpupwn: Double? { baselineMegabytesPerSecond.map { megabytesPerSecond / $0 } }
+    /// ``cpupwn`` divided by the CPUs used.
+    public var cpupwnPerCPU: Double? { cpupwn.map { $0 / Double(cpuCount) } }
+}
+
+/// What the run tells whoever watches it.
+public enum RunEvent: Sendable {
+    /// A phase began that may take a while: a sentence for people.
+    case phase(String)
+    /// Something the user should know about the result.
+    case warning(String)
+    /// The regular sample.
+    case sample(Sample)
+}
+
+/// Runs the process-per-pcore benchmark once.
+///
+/// One thread does everything in the parent: it produces, watches its children's pidfds and its signals, and samples. No
+/// lock is needed, and a dead child is noticed within ``tick``.
+public struct ProcPcoresRun {
+    /// How often the producing loop looks up from its work.
+    private static let tick: UInt64 = 5_000_000
+    private static let sampleInterval: UInt64 = 500_000_000
+    /// Records produced for one pcore before the next one gets its turn.
+    private static let turn = 64
+    /// What pcores may take to end, in an orderly run and in one that has failed or was interrupted.
+    private static let orderlyGrace: UInt64 = 10_000_000_000
+    private static let hastyGrace: UInt64 = 400_000_000
+
+    private let configuration: RunConfiguration
+    private let isa: ISA
+    private let pcoreCPUs: [Int]
+    private let producerCPU: Int?
+    private let range: Range<UInt64>
+    private let file: InputFile?
+    private let regions: [Range<UInt64>]
+    private let report: (RunEvent) -> Void
+
+    /// Checks the configuration against itself, the input file and the machine. Nothing is allocated or started yet.
+    public init(_ configuration: RunConfiguration, report: @escaping (RunEvent) -> Void) throws(ToolError) {
+        try configuration.validate()
+        self.configuration = configuration
+        self.report = report
+        isa = try Kernels.selected()
+        pcoreCPUs = try Self.chooseCPUs(configuration)
+        producerCPU = try Self.chooseProducerCPU(configuration, pcoreCPUs: pcoreCPUs)
+        if let path = configuration.file {
+            let opened = try InputFile(path)
+            guard opened.byteCount <= configuration.blobByteCount else {
+                throw ToolError(
+                    .usage,
+                    "\(path) has \(opened.byteCount) bytes, more than the blob's \(configuration.blobByteCount); "
+                        + "use --blob-mb \((opened.byteCount + (1 << 20) - 1) >> 20) or more")
+            }
+            guard opened.byteCount > 0 else { throw ToolError(.noInput, "\(path) is empty") }
+            file = opened
+        } else {
+            file = nil
+        }
+        range = try configuration.range(fileByteCount: file?.byteCount)
+        if configuration.partitions {
+            let grain = UInt64(max(configuration.alignment, 64))
+            guard let regions = partition(range, into: configuration.pcores, alignment: grain) else {
+                throw ToolError(
+                    .usage,
+                    "--pcores \(configuration.pcores): the range of \(range.count) bytes is too short to give each "
+                        + "pcore of a writing program a region of \(grain) bytes; use fewer pcores or a longer range")
+            }
+            self.regions = regions
+        } else {
+            regions = Array(repeating: range, count: configuration.pcores)
+        }
+    }
+
+    /// Does the whole run. Whatever way it ends, no process, file or page of it is left.
+    public func run() throws -> RunOutcome {
+        let blob = try makeBlob()
+        try fill(blob)
+        // Only from here on is there anything that a signal must not cut short.
+        let signals = try TerminationSignals()
+        var fault: RunFault?
+        var baseline: Double?
+        if configuration.baselineSeconds > 0 {
+            baseline = try measureBaseline(blob, &fault, signals)
+            // A writing baseline has changed the bytes that the run starts from.
+            if fault == nil, configuration.program.writes { try fill(blob) }
+        }
+        if case .interrupted(let signal)? = fault { throw Interrupted(signal: signal) }
+        let outcome = try runPCores(blob, baseline: baseline, signals)
+        return try verifyIfAsked(outcome, blob, signals)
+    }
+
+    // MARK: - Setting up
+
+    private static func chooseCPUs(_ configuration: RunConfiguration) throws(ToolError) -> [Int] {
+        let allowed = try CPUs.allowed()
+        let candidates = allowed.filter { $0 >= configuration.firstCPU }
+        let wanted = configuration.cpuCount ?? max(candidates.count, 1)
+        guard candidates.first == configuration.firstCPU || configuration.firstCPU == 0, wanted <= candidates.count,
+            !candidates.isEmpty
+        else {
+            throw ToolError(
+                .unavailable,
+                "--cpu-first \(configuration.firstCPU) with --cpu-count \(wanted): this process may use CPUs "
+                    + "\(CPUs.describe(allowed)) only")
+        }
+        return Array(candidates.prefix(wanted))
+    }
+
+    private static func chooseProducerCPU(
+        _ configuration: RunConfiguration, pcoreCPUs: [Int]
+    ) throws(ToolError) -> Int? {
+        let allowed = try CPUs.allowed()
+        guard configuration.pinsProducer else { return nil }
+        guard let asked = configuration.producerCPU else {
+            return allowed.first { !pcoreCPUs.prefix(configuration.pcores).contains($0) } ?? pcoreCPUs.last
+        }
+        guard allowed.contains(asked) else {
+            throw ToolError(
+                .unavailable, "--producer-cpu \(asked): this process may use CPUs \(CPUs.describe(allowed)) only")
+        }
+        return asked
+    }
+
+    private func cpu(of pcore: Int) -> Int { pcoreCPUs[pcore % pcoreCPUs.count] }
+
+    private func makeBlob() throws -> HugeBlob {
+        report(.phase("allocating \(configuration.blobByteCount >> 20) MiB"))
+        guard let directory = configuration.hugeDirectory else {
+            return try HugeBlob.create(byteCount: configuration.blobByteCount, pages: configuration.pages)
+        }
+        // Without a name: the pcores inherit the descriptor, and no end of the run, not even SIGKILL, leaves a file.
+        return try HugeBlob.create(
+            named: nil, in: directory, byteCount: configuration.blobByteCount, pages: configuration.pages)
+    }
+
+    private func fill(_ blob: borrowing HugeBlob) throws {
+        guard let file else {
+            return try blob.fill(seed: configuration.seed, range: Int(range.lowerBound)..<Int(range.upperBound))
+        }
+        try blob.fill(from: file.descriptor, fileOffset: 0, count: file.byteCount, at: 0)
+    }
+
+    private func parameters() -> RunParameters {
+        RunParameters(
+            parentPID: getpid(), pcores: UInt32(configuration.pcores),
+            blobByteCount: UInt64(configuration.blobByteCount),
+            descriptorsPerRecord: UInt32(configuration.descriptorsPerRecord),
+            alignment: UInt32(configuration.alignment),
+            seed: configuration.seed, lowWater: lowWater, instructionCount: 0,
+            baselineNanoseconds: UInt64(configuration.baselineSeconds * 1e9), rangeStart: range.lowerBound,
+            rangeEnd: range.upperBound)
+    }
+
+    /// Half of what ring and slab can hold: a pcore below it asks for more long before it runs dry.
+    private var lowWater: UInt32 {
+        let inSlab =
+            configuration.slabByteCount
+            / ((RecordFormat.byteCount(descriptors: configuration.descriptorsPerRecord) + 63) & ~63)
+        return UInt32(max(1, min(1 << configuration.ringPowerOfTwo, inSlab) / 2))
+    }
+
+    private func generator(_ pcore: Int) -> RandomDescriptors {
+        RandomDescriptors(
+            region: regions[pcore], alignment: UInt32(configuration.alignment), seed: configuration.seed,
+            stream: UInt64(pcore))
+    }
+
+    // MARK: - Baseline
+
+    private func measureBaseline(
+        _ blob: borrowing HugeBlob, _ fault: inout RunFault?, _ signals: TerminationSignals
+    ) throws -> Double? {
+        report(.phase("baseline: one process, no ring, \(format(configuration.baselineSeconds)) s"))
+        var parameters = parameters()
+        parameters.pcores = 1
+        let control = try ControlRegion(parameters: parameters, program: configuration.program)
+        var fleet = Fleet()
+        try fleet.start(
+            0,
+            arguments: PCoreWorker.arguments(
+                index: 0, cpu: pcoreCPUs[0], blob: blob.fileDescriptor, control: control.region.fileDescriptor,
+                ring: nil),
+            descriptors: [blob.fileDescriptor, control.region.fileDescriptor])
+        fault = awaitReady(&fleet, control, count: 1, signals)
+        let start = Clock.monotonic()
+        control.start()
+        while fault == nil, fleet.count > 0 {
+            for ended in fleet.collectEnded(timeout: 20) where ended.end != .exited(0) {
+                fault = .died(pcore: 0, pid: 0, end: ended.end)
+            }
+            fault = signals.take().map { .interrupted(signal: $0) } ?? fault
+        }
+        control.stop()
+        _ = fleet.finish(grace: Self.hastyGrace)
+        if case .died(_, _, let end)? = fault { throw ToolError(.system, "the baseline process \(end)") }
+        guard fault == nil else { return nil }
+        let block = control.block(0)
+        return Double(block[.bytes]) / Double(block[.endNanoseconds] - start) * 1000
+    }
+
+    // MARK: - The run
+
+    private func runPCores(
+        _ blob: borrowing HugeBlob, baseline: Double?, _ signals: TerminationSignals
+    ) throws -> RunOutcome {
+        let count = configuration.pcores
+        try raiseDescriptorLimit(to: UInt64(3 * count + 64))
+        report(.phase("starting \(count) pcores on CPUs \(CPUs.describe(pcoreCPUs))"))
+        let began = Clock.monotonic()
+        let control = try ControlRegion(parameters: parameters(), program: configuration.program)
+        let geometry = try RingGeometry(
+            slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
+        var lanes = UniqueArray<Lane>(minimumCapacity: count)
+        var fleet = Fleet()
+        for index in 0..<count {
+            let lane = try Lane(
+                geometry: geometry, generator: generator(index),
+                descriptorsPerRecord: configuration.descriptorsPerRecord,
+                limit: configuration.recordsPerPCore ?? .max, lowWater: Int(lowWater))
+            try fleet.start(
+                index,
+                arguments: PCoreWorker.arguments(
+                    index: index, cpu: cpu(of: index), blob: blob.fileDescriptor,
+                    control: control.region.fileDescriptor, ring: lane.descriptor),
+                descriptors: [blob.fileDescriptor, control.region.fileDescriptor, lane.descriptor])
+            lanes.append(lane)
+        }
+        let pids = (0..<count).map { fleet.pid($0) ?? 0 }
+        var fault = awaitReady(&fleet, control, count: count, signals)
+        let readyNanoseconds = Clock.monotonic() - began
+        let allowed = try CPUs.allowed()
+        if let producerCPU { try CPUs.pin(to: [producerCPU]) }
+
+        report(.phase("running"))
+        let cpuAtStart = Clock.processCPU()
+        let start = Clock.monotonic()
+        if fault == nil {
+            control.start()
+            fault = try produce(&lanes, &fleet, control, start: start, baseline: baseline, signals)
+        }
+        control.stop()
+        let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
+        for index in lanes.indices { lanes[index].wake() }
+        try CPUs.pin(to: allowed)
+        let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
+        if fault == nil, let pcore = ended.forced.first {
+            fault = .unresponsive(pcore: pcore, pid: pids[pcore])
+        }
+        if fault == nil {
+            fault = ended.ends.first { $0.end != .exited(0) }.map {
+                .died(pcore: $0.index, pid: pids[$0.index], end: $0.end)
+            }
+        }
+        if case .died(let pcore, _, let end)? = fault { fault = .died(pcore: pcore, pid: pids[pcore], end: end) }
+        return RunOutcome(
+            configuration: configuration, isa: isa, pcoreCPUs: pcoreCPUs, producerCPU: producerCPU, range: range,
+            backing: try blob.backing(), control: control, start: start, baseline: baseline,
+            readyNanoseconds: readyNanoseconds, producerCPUNanoseconds: producerCPUNanoseconds, fault: fault)
+    }
+
+    /// Waits until `count` pcores are ready; the fault that prevented it, if any.
+    private func awaitReady(
+        _ fleet: inout Fleet, _ control: borrowing ControlRegion, count: Int, _ signals: TerminationSignals
+    ) -> RunFault? {
+        var ready = 0
+        while true {
+            while ready < count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
+            if ready == count { return nil }
+            if let ended = fleet.collectEnded(timeout: 2).first {
+                return .died(pcore: ended.index, pid: 0, end: ended.end)
+            }
+            if let signal = signals.take() { return .interrupted(signal: signal) }
+        }
+    }
+
+    /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
+    private func produce(
+        _ lanes: inout UniqueArray<Lane>, _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
+        baseline: Double?,
+        _ signals: TerminationSignals
+    ) throws -> RunFault? {
+        let end = start + UInt64(configuration.durationSeconds * 1e9)
+        let doorbell = control.doorbell
+        var nextTick = start
+        var last = Sample(
+            elapsedNanoseconds: 0, bytes: 0, records: 0, descriptors: 0, megabytesPerSecond: 0, recordsPerSecond: 0,
+            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, lanes.count), isa: isa)
+        while true {
+            let now = Clock.monotonic()
+            if now >= nextTick {
+                nextTick = now + Self.tick
+                if let ended = fleet.collectEnded().first {
+                    return .died(pcore: ended.index, pid: 0, end: ended.end)
+                }
+                if let signal = signals.take() { return .interrupted(signal: signal) }
+                if now - start >= last.elapsedNanoseconds + Self.sampleInterval {
+                    last = sample(control, at: now - start, after: last)
+                    report(.sample(last))
+                }
+            }
+            if let limit = configuration.recordsPerPCore {
+                if lanes.indices.allSatisfy({ index in
+                    let block = control.block(index)
+                    return block[.records] + block[.rejectedRecords] >= limit
+                }) {
+                    return nil
+                }
+            } else if now >= end {
+                return nil
+            }
+            // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
+            if try fillAll(&lanes) == 0 {
+                doorbell.arm()
+                if try fillAll(&lanes) == 0 { _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
+                doorbell.disarm()
+            }
+        }
+    }
+
+    private func fillAll(_ lanes: inout UniqueArray<Lane>) throws(RingError) -> Int {
+        var made = 0
+        for index in lanes.indices { made += try lanes[index].produce(atMost: Self.turn) }
+        return made
+    }
+
+    private func sample(_ control: borrowing ControlRegion, at elapsed: UInt64, after last: Sample) -> Sample {
+        var next = last
+        (next.bytes, next.records, next.descriptors) = (0, 0, 0)
+        for index in 0..<configuration.pcores {
+            let block = control.block(index)
+            next.bytes += block[.bytes]
+            next.records += block[.records]
+            next.descriptors += block[.descriptors]
+        }
+        next.elapsedNanoseconds = elapsed
+        let seconds = Double(elapsed - last.elapsedNanoseconds) / 1e9
+        next.megabytesPerSecond = Double(next.bytes - last.bytes) / seconds / 1e6
+        next.recordsPerSecond = Double(next.records - last.records) / seconds
+        return next
+    }
+
+    /// Raises this process's soft limit of open descriptors (a ring needs three) within the hard one.
+    private func raiseDescriptorLimit(to needed: UInt64) throws(ToolError) {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        guard limit.rlim_cur < needed else { return }
+        guard limit.rlim_max >= needed else {
+            throw ToolError(
+                .unavailable,
+                "--pcores \(configuration.pcores) needs \(needed) open descriptors, the limit is \(limit.rlim_max); "
+                    + "raise it with `ulimit -Hn \(needed)`")
+        }
+        limit.rlim_cur = rlim_t(needed)
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    // MARK: - Verification
+
+    private func verifyIfAsked(
+        _ outcome: RunOutcome, _ blob: borrowing HugeBlob, _ signals: TerminationSignals
+    ) throws -> RunOutcome {
+        guard configuration.verify, outcome.fault == nil else { return outcome }
+        report(
+            .phase(
+                "verifying \(outcome.final.bytes / 1_000_000) MB with the reference implementation "
+                    + "(one byte at a time: this takes longer than the run)"))
+        var verified = outcome
+        let verifier = try Verifier(configuration: configuration, range: range, file: file)
+        verified.difference = try verifier.firstDifference(
+            of: verified.pcores, blob: blob, generators: (0..<configuration.pcores).map(generator), signals: signals)
+        verified.verified = verified.difference == nil && verified.rejectedRecords == 0
+        return verified
+    }
+}
+
+extension ControlRegion {
+    /// Lets ready pcores run.
+    func start() { setPhase(.running) }
+    /// Tells pcores to end.
+    func stop() { setPhase(.stopping) }
+
+    private func setPhase(_ phase: RunPhase) {
+        phaseWord.pointee.store(phase.rawValue, ordering: .releasing)
+        UnsafeMutableRawPointer(phaseWord).withMemoryRebound(to: UInt32.self, capacity: 1) {
+            _ = pfs_futex_wake($0, .max)
+        }
+    }
+}
+
+/// Why a run ended before its time.
+public enum RunFault: Sendable, CustomStringConvertible {
+    /// A signal asked this process to end.
+    case interrupted(signal: Int32)
+    /// A pcore's process ended.
+    case died(pcore: Int, pid: Int32, end: ChildEnd)
+    /// A pcore was told to end, did not within the time it has for that, and was killed.
+    case unresponsive(pcore: Int, pid: Int32)
+
+    /// What happened.
+    public var description: String {
+        switch self {
+        case .interrupted(let signal): "interrupted by \(signal == SIGINT ? "Ctrl-C" : "signal \(signal)")"
+        case .died(let pcore, let pid, let end): "pcore \(pcore) (pid \(pid)) \(end)"
+        case .unresponsive(let pcore, let pid):
+            "pcore \(pcore) (pid \(pid)) did not end when told to (is it stopped?) and was killed"
+        }
+    }
+}
+
+/// The run was interrupted before it had figures.
+public struct Interrupted: Error, Sendable {
+    /// The signal.
+    public let signal: Int32
+}
+
+func format(_ value: Double) -> String {
+    value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : "\((value * 10).rounded() / 10)"
+}

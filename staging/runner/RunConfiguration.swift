@@ -1,0 +1,135 @@
+import PacketFSGram
+import PacketFSMemory
+import PacketFSPCPU
+import SystemPackage
+
+/// What one run of the process-per-pcore runner does. Checked as a whole by ``validate()`` before anything is started.
+public struct RunConfiguration: Sendable {
+    /// Number of pcores, one process each.
+    public var pcores = 2
+    /// Seconds to run; ignored when ``recordsPerPCore`` is set.
+    public var durationSeconds = 5.0
+    /// Exactly this many records for each pcore instead of a duration.
+    public var recordsPerPCore: UInt64?
+    /// Bytes of the blob.
+    public var blobByteCount = 1 << 30
+    /// Descriptors per record.
+    public var descriptorsPerRecord = 64
+    /// Alignment of descriptors in bytes; a power of two. Lengths are uniform in `alignment ..< 5 * alignment`.
+    public var alignment = 64
+    /// Ring slots are 2 to this power.
+    public var ringPowerOfTwo = 16
+    /// Bytes of each ring's slab. Unless set: 64 MiB over all pcores, from 256 KiB to 1 MiB each, and room for two records.
+    ///
+    /// All of it is allocated before the first record, so many pcores with large slabs take long to start; 240 records of
+    /// 64 descriptors, in 256 KiB, are more than a pcore executes in a scheduler's time slice among many.
+    public var slabByteCount: Int {
+        get { chosenSlabByteCount ?? max(defaultSlabByteCount, minimumSlabByteCount) }
+        set { chosenSlabByteCount = newValue }
+    }
+    private var chosenSlabByteCount: Int?
+    /// Fills the blob from its start; nil fills it with the seeded pattern.
+    public var file: FilePath?
+    /// First byte of the range that descriptors lie in.
+    public var rangeOffset = 0
+    /// Bytes of that range; nil means to the end of the file, or of the blob without a file.
+    public var rangeLength: Int?
+    /// What each pcore applies to each descriptor.
+    public var program: Program
+    /// Seed of the pattern and of the descriptors.
+    public var seed: UInt64 = 1
+    /// Which pages the blob wants.
+    public var pages = PagePreference.automatic
+    /// A hugetlbfs (or tmpfs) directory for the blob instead of a memfd.
+    public var hugeDirectory: FilePath?
+    /// Lets every pcore use the whole range also when the program writes: a race, by request.
+    public var sharedRange = false
+    /// Recomputes with the reference implementation what every pcore did.
+    public var verify = false
+    /// Length of the baseline in seconds; 0 leaves it out.
+    public var baselineSeconds = 2.0
+    /// First CPU for pcores.
+    public var firstCPU = 0
+    /// How many CPUs the pcores are spread over; nil means all allowed ones from ``firstCPU`` on.
+    public var cpuCount: Int?
+    /// Whether the producer is pinned.
+    public var pinsProducer = true
+    /// The CPU the producer is pinned to; nil chooses one that no pcore uses, or else the pcores' last one.
+    public var producerCPU: Int?
+    /// Where samples are appended; nil writes none.
+    public var csv: FilePath?
+
+    /// The defaults with `program`.
+    public init(program: Program) {
+        self.program = program
+    }
+
+    /// The most pcores of one run.
+    public static let maximumPCores = 4096
+
+    private var recordByteCount: Int { RecordFormat.byteCount(descriptors: descriptorsPerRecord) }
+    private var defaultSlabByteCount: Int { min(max((64 << 20) / max(pcores, 1) & ~4095, 256 << 10), 1 << 20) }
+    /// Two records, each rounded up to whole units of the slab, and the gap that keeps full and empty apart.
+    private var minimumSlabByteCount: Int {
+        2 * (recordByteCount + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
+            + 2 * RecordFormat.alignment
+    }
+
+    /// Whether pcores keep to regions of their own.
+    var partitions: Bool { program.writes && !sharedRange }
+
+    /// Checks every value on its own and against the others, but not against the machine.
+    public func validate() throws(ToolError) {
+        func check(_ condition: Bool, _ message: @autoclosure () -> String) throws(ToolError) {
+            if !condition { throw ToolError(.usage, message()) }
+        }
+        try check(
+            1...Self.maximumPCores ~= pcores, "--pcores \(pcores): must be from 1 to \(Self.maximumPCores)")
+        try check(
+            durationSeconds > 0 && durationSeconds <= 86_400,
+            "--duration \(durationSeconds): must be more than 0 and at most 86400 seconds")
+        try check(recordsPerPCore != 0, "--records 0: must be at least 1")
+        try check(blobByteCount > 0, "--blob-mb: must be at least 1")
+        try check(
+            1...RecordFormat.maximumDescriptors ~= descriptorsPerRecord,
+            "--dpf \(descriptorsPerRecord): must be from 1 to \(RecordFormat.maximumDescriptors)")
+        try check(
+            alignment.nonzeroBitCount == 1 && 1...(1 << 20) ~= alignment,
+            "--align \(alignment): must be a power of two from 1 to 1048576")
+        try check(1...26 ~= ringPowerOfTwo, "--ring-pow2 \(ringPowerOfTwo): must be from 1 to 26")
+        try check(
+            slabByteCount >= minimumSlabByteCount && slabByteCount <= 64 << 30,
+            "--slab-mb: the slab (\(slabByteCount) bytes) must hold two records of \(recordByteCount) bytes"
+                + " (--dpf \(descriptorsPerRecord)) and be at most 65536 MiB")
+        try check(
+            baselineSeconds >= 0 && baselineSeconds <= 3600,
+            "--baseline-seconds \(baselineSeconds): must be from 0 to 3600")
+        try check(rangeOffset >= 0, "--range-off \(rangeOffset): must not be negative")
+        try check(rangeLength.map { $0 > 0 } ?? true, "--range-len: must be at least 1")
+        try check(firstCPU >= 0, "--cpu-first \(firstCPU): must not be negative")
+        try check(cpuCount.map { $0 > 0 } ?? true, "--cpu-count: must be at least 1")
+        try check(
+            !(verify && program.writes && sharedRange),
+            "--verify cannot be combined with --shared-range for a program that writes (\(program)): "
+                + "pcores race for the same bytes, so the result is not defined; drop one of the two")
+    }
+
+    /// The byte range that descriptors lie in, once the file's length is known.
+    func range(fileByteCount: Int?) throws(ToolError) -> Range<UInt64> {
+        let end = fileByteCount ?? blobByteCount
+        guard rangeOffset < end else {
+            throw ToolError(
+                .usage,
+                "--range-off \(rangeOffset): must be below the \(fileByteCount == nil ? "blob's" : "file's") "
+                    + "\(end) bytes")
+        }
+        let length = rangeLength ?? end - rangeOffset
+        guard length <= blobByteCount - rangeOffset else {
+            throw ToolError(
+                .usage,
+                "--range-off \(rangeOffset) with --range-len \(length): ends outside the blob of "
+                    + "\(blobByteCount) bytes; shorten it or raise --blob-mb")
+        }
+        return UInt64(rangeOffset)..<UInt64(rangeOffset + length)
+    }
+}

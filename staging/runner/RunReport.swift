@@ -1,0 +1,201 @@
+import FoundationEssentials
+import PacketFSPCPU
+
+/// The machine-readable report of a run: one JSON document, described in docs/reports.md.
+///
+/// Units are in the names; MB is 10^6 bytes. Totals are decimal strings because JSON numbers do not hold 64 bits everywhere.
+struct RunReport: Encodable {
+    let schemaVersion = 1
+    let tool = "pfs_proc_pcores"
+    let version = PacketFSVersion.current
+    let config: Config
+    let machine = MachineInfo()
+    let result: Result
+    let warnings: [String]
+
+    struct Config: Encodable {
+        let pcores: Int
+        let durationSeconds: Double?
+        let recordsPerPcore: UInt64?
+        let blobBytes: Int
+        let dpf: Int
+        let alignBytes: Int
+        let ringSlots: Int
+        let slabBytes: Int
+        let file: String?
+        let rangeOffsetBytes: UInt64
+        let rangeLengthBytes: UInt64
+        let program: String
+        let seed: String
+        let sharedRange: Bool
+        let pcoreCpus: [Int]
+        let producerCpu: Int?
+    }
+
+    struct Total: Encodable {
+        let op: String
+        let value: String
+    }
+
+    struct PCore: Encodable {
+        let cpu: Int
+        let records: UInt64
+        let bytes: UInt64
+        let rejectedRecords: UInt64
+        let sleeps: UInt64
+        let cpuNs: UInt64
+        let totals: [String]
+    }
+
+    struct Result: Encodable {
+        let bytes: UInt64
+        let opBytes: UInt64
+        let elapsedNs: UInt64
+        let throughputMbPerS: Double
+        let baselineMbPerS: Double?
+        let cpupwn: Double?
+        let cpupwnPerCpu: Double?
+        let records: UInt64
+        let descriptors: UInt64
+        let rejectedRecords: UInt64
+        let totals: [Total]
+        let backing: String
+        let isa: String
+        let verified: Bool?
+        let difference: String?
+        let endedEarly: String?
+        let readyNs: UInt64
+        let producerCpuNs: UInt64
+        let pcoreCpuNs: UInt64
+        let pcores: [PCore]
+
+        /// Written out so that values which are not there are null and not absent.
+        func encode(to encoder: any Encoder) throws {
+            var box = encoder.container(keyedBy: Key.self)
+            try box.encode(bytes, forKey: .bytes)
+            try box.encode(opBytes, forKey: .opBytes)
+            try box.encode(elapsedNs, forKey: .elapsedNs)
+            try box.encode(throughputMbPerS, forKey: .throughputMbPerS)
+            try box.encode(baselineMbPerS, forKey: .baselineMbPerS)
+            try box.encode(cpupwn, forKey: .cpupwn)
+            try box.encode(cpupwnPerCpu, forKey: .cpupwnPerCpu)
+            try box.encode(records, forKey: .records)
+            try box.encode(descriptors, forKey: .descriptors)
+            try box.encode(rejectedRecords, forKey: .rejectedRecords)
+            try box.encode(totals, forKey: .totals)
+            try box.encode(backing, forKey: .backing)
+            try box.encode(isa, forKey: .isa)
+            try box.encode(verified, forKey: .verified)
+            try box.encode(difference, forKey: .difference)
+            try box.encode(endedEarly, forKey: .endedEarly)
+            try box.encode(readyNs, forKey: .readyNs)
+            try box.encode(producerCpuNs, forKey: .producerCpuNs)
+            try box.encode(pcoreCpuNs, forKey: .pcoreCpuNs)
+            try box.encode(pcores, forKey: .pcores)
+        }
+
+        private enum Key: String, CodingKey {
+            case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, records, descriptors
+            case rejectedRecords, totals, backing, isa, verified, difference, endedEarly, readyNs, producerCpuNs
+            case pcoreCpuNs, pcores
+        }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case schemaVersion, tool, version, config, machine, result, warnings
+    }
+}
+
+extension RunOutcome {
+    /// The report as one JSON document, with `warnings` that were given while the run was on.
+    public func json(warnings: [String]) throws -> String {
+        let names = configuration.program.reducers.map(\.description)
+        let report = RunReport(
+            config: .init(
+                pcores: configuration.pcores,
+                durationSeconds: configuration.recordsPerPCore == nil ? configuration.durationSeconds : nil,
+                recordsPerPcore: configuration.recordsPerPCore, blobBytes: configuration.blobByteCount,
+                dpf: configuration.descriptorsPerRecord, alignBytes: configuration.alignment,
+                ringSlots: 1 << configuration.ringPowerOfTwo, slabBytes: configuration.slabByteCount,
+                file: configuration.file?.string, rangeOffsetBytes: range.lowerBound,
+                rangeLengthBytes: UInt64(range.count), program: configuration.program.description,
+                seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
+                producerCpu: producerCPU),
+            result: .init(
+                bytes: final.bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds,
+                throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
+                cpupwn: final.cpupwn, cpupwnPerCpu: final.cpupwnPerCPU, records: final.records,
+                descriptors: final.descriptors, rejectedRecords: rejectedRecords,
+                totals: zip(names, totals).map { .init(op: $0, value: "\($1)") }, backing: backing.description,
+                isa: isa.rawValue, verified: verified, difference: difference?.description,
+                endedEarly: fault?.description, readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
+                pcoreCpuNs: pcoreCPUNanoseconds,
+                pcores: pcores.map { pcore in
+                    .init(
+                        cpu: pcore.cpu, records: pcore.records, bytes: pcore.bytes,
+                        rejectedRecords: pcore.rejectedRecords, sleeps: pcore.sleeps, cpuNs: pcore.cpuNanoseconds,
+                        totals: pcore.totals.map { "\($0)" })
+                }),
+            warnings: warnings)
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(report), as: UTF8.self)
+    }
+
+    /// The summary for people.
+    public var summary: String {
+        let what = configuration.file.map { "\($0)" } ?? "the seeded pattern"
+        let seconds = Double(elapsedNanoseconds) / 1e9
+        var lines = [
+            "\(configuration.program) over \(what), \(scaled(Double(range.count)))B from byte \(range.lowerBound): "
+                + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") on CPU\(final.cpuCount == 1 ? "" : "s") "
+                + CPUs.describe(pcores.map(\.cpu))
+        ]
+        func line(_ name: String, _ text: String) {
+            lines.append("  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text)
+        }
+        line(
+            "throughput",
+            "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in \(decimals(seconds, 2)) s, "
+                + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
+        )
+        if configuration.program.steps.count > 1 {
+            line(
+                "operations",
+                "\(decimals(final.megabytesPerSecond * Double(configuration.program.steps.count), 1)) MB/s: "
+                    + "\(configuration.program.steps.count) operations on each byte")
+        }
+        if let baseline = final.baselineMegabytesPerSecond, let cpupwn = final.cpupwn, let each = final.cpupwnPerCPU {
+            line(
+                "baseline",
+                "\(decimals(baseline, 1)) MB/s: one process, the same program, no ring, "
+                    + "\(format(configuration.baselineSeconds)) s")
+            line("CPUpwn", "\(decimals(cpupwn, 2)) (\(decimals(each, 2)) per CPU used)")
+        }
+        for (step, total) in zip(configuration.program.reducers, totals) {
+            line("total", "\(step) = \(total)")
+        }
+        let pcoreCPU = Double(pcoreCPUNanoseconds) / 1e9
+        let producerCPU = Double(producerCPUNanoseconds) / 1e9
+        line(
+            "CPU time",
+            "pcores \(decimals(pcoreCPU, 2)) s, producing \(decimals(producerCPU, 2)) s "
+                + "(\(decimals(pcoreCPU > 0 ? 100 * producerCPU / pcoreCPU : 0, 1)) % of theirs); "
+                + "all pcores ready after \(decimals(Double(readyNanoseconds) / 1e9, 2)) s")
+        line("memory", "\(backing)")
+        line("kernels", isa.rawValue)
+        if rejectedRecords > 0 { line("rejected", "\(rejectedRecords) records, out of bounds") }
+        switch verified {
+        case true?:
+            line(
+                "verified",
+                "yes: every result\(configuration.program.writes ? " and every byte of the blob" : "") "
+                    + "equals the reference implementation's")
+        case false?: line("verified", "NO: \(difference?.description ?? "records were rejected")")
+        case nil: line("verified", "not asked for (--verify)")
+        }
+        if let fault { line("ended early", "\(fault)") }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,36 @@
+import CPacketFSShims
+import Glibc
+import SystemPackage
+
+/// SIGINT, SIGTERM and SIGHUP as something to ask for instead of something that strikes.
+///
+/// While an instance lives the three are blocked in the calling thread (make it before any other thread starts) and are
+/// read from a signalfd; afterwards they act as before. ``take()`` may be called from any thread.
+final class TerminationSignals: Sendable {
+    private let descriptor: FileDescriptor
+    private let previousMask: sigset_t
+
+    init() throws(ToolError) {
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&mask, signal) }
+        var previous = sigset_t()
+        pthread_sigmask(SIG_BLOCK, &mask, &previous)
+        let raw = pfs_signalfd(&mask)
+        guard raw >= 0 else { throw ToolError(.system, "signalfd: \(Errno(rawValue: errno))") }
+        descriptor = FileDescriptor(rawValue: raw)
+        previousMask = previous
+    }
+
+    deinit {
+        try? descriptor.close()
+        var mask = previousMask
+        pthread_sigmask(SIG_SETMASK, &mask, nil)
+    }
+
+    /// The number of the next signal that has arrived, or nil.
+    func take() -> Int32? {
+        let signal = pfs_signalfd_read(descriptor.rawValue)
+        return signal == 0 ? nil : signal
+    }
+}

@@ -1,0 +1,167 @@
+import Foundation
+import PacketFSPCPU
+import Testing
+
+@Suite("pfs_proc_pcores: runs", .serialized)
+struct RunTests {
+    static let programs: [String] = {
+        // Every operation alone, and ten random programs from a fixed seed.
+        var state: UInt64 = 2026
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        let single = ["xor:255", "add:7", "counteq:0", "crc32c", "fnv"]
+        let chains = (0..<10).map { _ in
+            (0..<2 + random(6)).map { _ in
+                let op = Op.allCases[random(Op.allCases.count)]
+                return op.takesImmediate ? "\(op.name):\(random(256))" : op.name
+            }.joined(separator: ",")
+        }
+        return single + chains
+    }()
+
+    @Test("Two pcores verify", arguments: programs)
+    func verifies(program: String) throws {
+        let result = try Tool.run(
+            Tool.quick + ["--pcores", "2", "--records", "20", "--verify", "--json", "--prog", program])
+        #expect(result.status == 0, "\(result.errors)")
+        let values = try result.result()
+        #expect(values["verified"] as? Bool == true)
+        #expect(values["records"] as? Int == 40)
+        #expect(values["descriptors"] as? Int == 40 * 64)
+        #expect(values["rejected_records"] as? Int == 0)
+        let parsed = try Program(parsing: program)
+        let totals = try #require(values["totals"] as? [[String: String]])
+        #expect(totals.compactMap { $0["op"] } == parsed.reducers.map(\.description))
+        #expect(totals.allSatisfy { UInt64($0["value"] ?? "") != nil })
+        let bytes = try #require(values["bytes"] as? Int)
+        #expect(values["op_bytes"] as? Int == bytes * parsed.steps.count)
+    }
+
+    @Test("The same seed gives the same totals, another seed others", arguments: [1, 2, 5])
+    func reproducible(pcores: Int) throws {
+        func totals(_ seed: Int) throws -> String {
+            let result = try Tool.run(
+                Tool.quick + ["--pcores", "\(pcores)", "--records", "5", "--json", "--op", "fnv", "--seed", "\(seed)"])
+            let totals = try #require(try result.result()["totals"] as? [[String: String]])
+            return try #require(totals.first?["value"])
+        }
+        let first = try totals(3)
+        #expect(try totals(3) == first)
+        #expect(try totals(4) != first)
+    }
+
+    @Test("A planted false result is caught", arguments: ["fnv", "xor:1"])
+    func corruption(program: String) throws {
+        let result = try Tool.run(
+            Tool.quick + ["--records", "3", "--verify", "--json", "--prog", program],
+            environment: ["PFS_TEST_CORRUPT": "total"])
+        #expect(result.status == 65)
+        #expect(try result.result()["verified"] as? Bool == false)
+        #expect(result.errors.contains("pcore 0"), "the first difference is named: \(result.errors)")
+        #expect(result.errors.contains("reference"))
+    }
+
+    @Test("JSON is one document with the promised fields, and nothing else is on standard output")
+    func json() throws {
+        let result = try Tool.run(
+            [
+                "--blob-mb", "4", "--csv", "", "--pcores", "3", "--duration", "0.6", "--baseline-seconds", "0.1",
+                "--json",
+            ])
+        #expect(result.status == 0)
+        let document = try result.json()
+        for key in ["schema_version", "tool", "version", "config", "machine", "result", "warnings"] {
+            #expect(document[key] != nil, "\(key)")
+        }
+        let values = try result.result()
+        for key in [
+            "bytes", "op_bytes", "elapsed_ns", "throughput_mb_per_s", "baseline_mb_per_s", "cpupwn", "cpupwn_per_cpu",
+            "records", "descriptors", "rejected_records", "totals", "backing", "isa", "verified",
+        ] {
+            #expect(values[key] != nil, "\(key)")
+        }
+        #expect(values["verified"] is NSNull, "null when it was not asked for")
+        let rate = try #require(values["throughput_mb_per_s"] as? Double)
+        let bytes = try #require(values["bytes"] as? Double)
+        let elapsed = try #require(values["elapsed_ns"] as? Double)
+        #expect(abs(rate - bytes / elapsed * 1000) < 0.01 * rate, "MB/s is 10^6 bytes per second of bytes")
+        let baseline = try #require(values["baseline_mb_per_s"] as? Double)
+        #expect(abs((values["cpupwn"] as? Double ?? 0) - rate / baseline) < 0.001)
+    }
+
+    @Test("The log has one header, whole rows, and a live row every half second")
+    func csv() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-csv-\(UUID())")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let log = folder.appendingPathComponent("logs/metrics.csv")
+        for _ in 0..<2 {
+            let result = try Tool.run(
+                ["--blob-mb", "4", "--no-baseline", "--duration", "1.2", "--csv", log.path, "--prog", "add:1,fnv"])
+            #expect(result.status == 0, "\(result.errors)")
+        }
+        let lines = try String(contentsOf: log, encoding: .utf8).split(separator: "\n")
+        #expect(lines[0].hasPrefix("ts_s,pcores,bytes,mbps,records,baseline_mbps,cpupwn,"))
+        #expect(lines.filter { $0.hasPrefix("ts_s") }.count == 1)
+        #expect(lines.filter { $0.contains(",final,") }.count == 2)
+        #expect(lines.filter { $0.contains(",live,") }.count >= 2)
+        for line in lines.dropFirst() {
+            // The program is quoted and comes last, so that its comma does not count.
+            #expect(line.hasSuffix("\"add:1,fnv\""))
+            #expect(line.split(separator: ",", omittingEmptySubsequences: false).count == 15)
+        }
+    }
+
+    @Test("More pcores than CPUs, tiny rings and odd descriptors still give verified results")
+    func backPressure() throws {
+        for extra in [
+            ["--pcores", "24", "--ring-pow2", "1", "--records", "30"],
+            ["--pcores", "3", "--ring-pow2", "3", "--dpf", "1", "--records", "500"],
+            ["--pcores", "2", "--slab-mb", "1", "--dpf", "10000", "--records", "8", "--align", "1"],
+            ["--pcores", "2", "--range-off", "1001", "--range-len", "70", "--align", "2", "--records", "50"],
+            ["--pcores", "1", "--range-off", "5", "--range-len", "1", "--records", "10"],
+        ] {
+            let result = try Tool.run(Tool.quick + extra + ["--verify", "--json", "--op", "crc32c"])
+            #expect(result.status == 0, "\(extra): \(result.errors)")
+            #expect(try result.result()["verified"] as? Bool == true, "\(extra)")
+        }
+    }
+
+    @Test("A shared range with a writing program runs, warns, and cannot be verified")
+    func sharedRange() throws {
+        let result = try Tool.run(
+            Tool.quick + ["--records", "5", "--shared-range", "--op", "xor", "--imm", "1", "--json"])
+        #expect(result.status == 0)
+        #expect("\(try result.json()["warnings"] ?? "")".contains("--shared-range"))
+        #expect(try Tool.run(Tool.quick + ["--shared-range", "--op", "xor", "--imm", "1", "--verify"]).status == 64)
+    }
+
+    @Test("The summary says in words what ran, how fast, against what, and whether it was verified")
+    func summary() throws {
+        let result = try Tool.run(
+            [
+                "--blob-mb", "4", "--csv", "", "--file", "/usr/bin/bash", "--duration", "0.2", "--baseline-seconds",
+                "0.1",
+                "--op", "fnv",
+            ])
+        #expect(result.status == 0)
+        for words in [
+            "/usr/bin/bash", "throughput", "baseline", "CPUpwn", "per CPU used", "total", "producing", "kernels",
+        ] {
+            #expect(result.output.contains(words), "\(words) in: \(result.output)")
+        }
+        #expect(result.errors.contains("running"), "progress is on standard error")
+        let quiet = try Tool.run(Tool.quick + ["--records", "1", "--quiet"])
+        #expect(!quiet.errors.contains("running"))
+    }
+
+    @Test("Forced kernels are the ones that run", arguments: ISA.supported)
+    func forced(isa: ISA) throws {
+        let result = try Tool.run(
+            Tool.quick + ["--records", "5", "--verify", "--json", "--prog", "xor:3,crc32c,counteq:4,fnv"],
+            environment: ["PACKETFS_FORCE_ISA": isa.rawValue])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try result.result()["isa"] as? String == isa.rawValue)
+    }
+}

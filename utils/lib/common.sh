@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# What the scripts in utils/ share. Source it after `set -euo pipefail`; it moves to the root of the tree.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root" || exit
+logs=$root/.build-logs
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s\n' "$*" >&2; }
+# die STATUS MESSAGE...: exit statuses follow sysexits, as in the tools (69: not available here).
+die() {
+    local status=$1
+    shift
+    warn "$(basename "$0"): $*"
+    exit "$status"
+}
+
+# Runs a command with its output in a log, and shows one line on the screen: what, how it went, how long it took.
+# logged NAME TEXT COMMAND...; returns the command's status, after showing the end of the log if it failed (not where
+# the variable show_log is false).
+logged() {
+    local log=$logs/$1.log text=$2 started=$SECONDS status=0
+    shift 2
+    mkdir -p "$logs"
+    printf '  %-46s ' "$text"
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    if ((status == 0)); then
+        say "ok, $((SECONDS - started)) s"
+        return 0
+    fi
+    say "FAILED with status $status after $((SECONDS - started)) s"
+    if ${show_log:-true}; then log_tail "$log"; fi
+    say "    whole log: ${log#"$root"/}"
+    return "$status"
+}
+
+# The end of a log, indented.
+log_tail() { tail -n 40 "$1" | sed 's/^/    | /'; }
+
+# The way to run a command as root: nothing, or sudo where it can work; fails if there is none.
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+        sudo "$@"
+    else
+        return 69
+    fi
+}
