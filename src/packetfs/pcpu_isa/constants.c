@@ -48,16 +48,15 @@ static uint32_t advance_by(int64_t bytes)
 	return power(8 * bytes - 33);
 }
 
-/* Advances for a block of crc32c.h: of each stream's register to the end of the block, then of the
- * register before it. */
-static void block_advances(uint64_t advances[5], int64_t iterations, int64_t stream_bytes)
+/*
+ * Advances for a block of crc32c.h's fused loop: of each stream's register to the end of the block,
+ * then of the register before it.
+ */
+static void block_advances(uint64_t advances[5], int64_t stream, int64_t folded)
 {
-	int64_t stream = iterations * stream_bytes;
-	int64_t vector = iterations * 64;
-
 	for (int i = 0; i < 4; ++i)
-		advances[i] = advance_by((3 - i) * stream + vector);
-	advances[4] = advance_by(4 * stream + vector);
+		advances[i] = advance_by((3 - i) * stream + folded);
+	advances[4] = advance_by(4 * stream + folded);
 }
 
 void pfs_crc_constants_init(struct pfs_crc_constants *constants)
@@ -69,8 +68,9 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 		constants->fold_table[63 + d][0] = (uint64_t)power(8 * d + 63) << 32;
 		constants->fold_table[63 + d][1] = (uint64_t)power(8 * d - 1) << 32;
 	}
-	for (int n = 0; n < 1024; ++n) {
-		constants->advance[n] = advance;
+	for (int n = 0; n < 1152; ++n) {
+		if (n < 1024)
+			constants->advance[n] = advance;
 		constants->ones[n] = ones;
 		for (int bit = 0; bit < 8; ++bit) {
 			advance = times_x(advance);
@@ -91,7 +91,7 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 	for (int i = 0; i < 2; ++i) {
 		static const int64_t iterations[2] = {LONG_ITERATIONS, MIDDLE_ITERATIONS};
 
-		block_advances(constants->long_wide[i], iterations[i], 16);
-		block_advances(constants->long_narrow[i], iterations[i], 32);
+		block_advances(constants->long_wide[i], iterations[i] * 40, iterations[i] * 128);
+		block_advances(constants->long_narrow[i], iterations[i] * 40, iterations[i] * 64);
 	}
 }

@@ -22,14 +22,20 @@
 /* Multipliers to fold by d = -63...64 bytes. */
 #define FOLD(constants) ((constants)->fold_table + 63)
 
-/* Words of each crc32 stream in an iteration of the fused loop: as much as 64 folded bytes cost. */
+/*
+ * An iteration of the fused loop: 64 bytes are folded FOLDS times while each of four streams takes
+ * STREAM_WORDS words. What bounds it on Zen 3 is dispatch, six operations a cycle: a crc32 is about
+ * two, a carry-less multiply about eight, of 128 bits or of 256. Hence more work for crc32 than the
+ * throughput of the units alone would suggest.
+ */
+#define STREAM_WORDS 5
 #if WIDE_MULTIPLY
-#define STREAM_WORDS 2
+#define FOLDS 2
 #define LONG_ADVANCES long_wide
 typedef __m256i TIER(lane);
 #define LANES 2
 #else
-#define STREAM_WORDS 4
+#define FOLDS 1
 #define LONG_ADVANCES long_narrow
 typedef __m128i TIER(lane);
 #define LANES 4
@@ -153,106 +159,122 @@ ALWAYS_INLINE uint32_t TIER(crc_words)(uint64_t crc, const uint8_t *p, size_t le
 }
 
 /*
- * Ranges of 65 to 1023 bytes, four at a time. All of a range but its last 64 bytes is folded to 64
- * bytes; those and the last ones then go through crc32. The core dispatches in order and has a
- * short queue for crc32, so both kinds of work and all chains must alternate in program order: a
- * quad is folded while the one before it goes through crc32.
+ * Ranges of 65 to SHORT_END - 1 bytes, four at a time: each is folded to 64 bytes, which then go
+ * through crc32. The core dispatches in order and has a short queue for crc32, so both kinds of
+ * work and all chains must alternate in program order: a quad is folded while the one before it
+ * goes through crc32.
  */
-enum { QUAD = 4, QUAD_WORDS = 16 };
+enum { QUAD = 4, SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / 4 };
 
 struct TIER(quad) {
 	_Alignas(64) uint8_t folded[QUAD][64];
-	const uint8_t *last[QUAD];
 };
 
-ALWAYS_INLINE void TIER(quad_fold)(const struct pfs_crc_constants *constants,
-				   struct TIER(quad) * quad, int i, const struct range *range)
+/* A range of 65 bytes at least, folded to 64 bytes. */
+ALWAYS_INLINE folded_t TIER(fold_range)(const struct pfs_crc_constants *constants,
+					const struct range *range)
 {
 	const lane_t k = TIER(multiplier)(FOLD(constants) + 64);
 	const uint8_t *p = range->start;
-	size_t length = range->length;
-	size_t blocks = (length - 1) / 64; /* after the head */
-	size_t head = length - 64 * blocks;
+	size_t blocks = (range->length - 1) / 64; /* after the head */
+	size_t head = (range->length - 1) % 64 + 1;
 	folded_t f = TIER(load_head)(p, head);
 
 	p += head;
-	/* With one block after it, the head only moves to the end of the 64 bytes. */
-	f = TIER(fold)(f, TIER(multiplier)(FOLD(constants) + (blocks > 1 ? head : head - 64)),
-		       blocks > 1 ? p : zeros);
-	for (; blocks > 2; --blocks) {
+	f = TIER(fold)(f, TIER(multiplier)(FOLD(constants) + head), p);
+	while (--blocks) {
 		p += 64;
 		f = TIER(fold)(f, k, p);
 	}
-	memcpy(quad->folded[i], &f, sizeof(f));
-	quad->last[i] = range->start + length - 64;
+	return f;
 }
 
-/* Words `from` to `to` (constants, of QUAD_WORDS) of each chain. */
-ALWAYS_INLINE void TIER(quad_words)(const struct TIER(quad) * quad, int from, int to, uint64_t *crc)
+ALWAYS_INLINE void TIER(quad_fold)(const struct pfs_crc_constants *constants, uint8_t *folded,
+				   const struct range *range)
+{
+	folded_t f = TIER(fold_range)(constants, range);
+
+	memcpy(folded, &f, sizeof(f));
+}
+
+/* Two words of each chain. */
+ALWAYS_INLINE void TIER(quad_words)(const struct TIER(quad) * quad, int word, uint64_t *crc)
 {
 #pragma clang loop unroll(full)
-	for (int w = from; w < to; ++w)
+	for (int w = word; w < word + 2; ++w)
 #pragma clang loop unroll(full)
 		for (int i = 0; i < QUAD; ++i)
-			crc[i] = _mm_crc32_u64(crc[i], load64(w < 8 ? quad->folded[i] + 8 * w
-								    : quad->last[i] + 8 * (w - 8)));
+			crc[i] = _mm_crc32_u64(crc[i], load64(quad->folded[i] + 8 * w));
 }
 
-/* Takes the register of a range over it, given the result from 0. */
-ALWAYS_INLINE uint32_t TIER(carry_over)(const struct pfs_crc_constants *constants, uint32_t crc,
-					int fresh, size_t length, uint32_t raw)
+/* prefetch_range() for a range of more than a line. */
+ALWAYS_INLINE void TIER(prefetch_lines)(const struct range *range)
 {
-	return raw ^ (fresh ? constants->ones[length] : TIER(advance)(constants, crc, length));
+	const uint8_t *p = range->start;
+	const uint8_t *last = p + range->length - 1;
+
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + 64);
+	__builtin_prefetch(p + 128 < last ? p + 128 : last);
+	__builtin_prefetch(p + 192 < last ? p + 192 : last);
+	__builtin_prefetch(last);
 }
 
 /*
- * Takes the registers crc[m] over ranges[m], of 65 to 1023 bytes each, for each of the `count`
- * indices m in members[], which has room for AHEAD more.
+ * Takes the registers over the `count` ranges of members[], of 65 to SHORT_END - 1 bytes each;
+ * crc[] is indexed like ranges[]. members[] has room for AHEAD + QUAD more.
  */
-static void TIER(crc_short)(const struct pfs_crc_constants *constants, const struct range *ranges,
-			    uint8_t *members, size_t count, uint32_t *crc, int fresh)
+ALWAYS_INLINE void TIER(crc_short)(const struct pfs_crc_constants *constants,
+				   const struct range *ranges, const struct range **members,
+				   size_t count, uint32_t *crc, int fresh)
 {
 	struct TIER(quad) quads[2];
 	const size_t last = (count - 1) / QUAD * QUAD;
 
 	/* Fill up the last quad and what is looked at ahead. */
-	memset(members + count, members[last], AHEAD);
+	for (size_t i = count; i < count + AHEAD + QUAD; ++i)
+		members[i] = members[last];
 	for (int i = 0; i < QUAD; ++i)
-		TIER(quad_fold)(constants, &quads[0], i, &ranges[members[i]]);
+		TIER(quad_fold)(constants, quads[0].folded[i], members[i]);
 	for (size_t m = 0;; m += QUAD) {
 		const struct TIER(quad) *now = &quads[m / QUAD % 2];
 		struct TIER(quad) *next = &quads[(m / QUAD + 1) % 2];
 		uint64_t raw[QUAD] = {0};
 
-		if (m < last) {
 #pragma clang loop unroll(full)
-			for (int i = 0; i < QUAD; ++i) {
-				const struct range *ahead = &ranges[members[m + AHEAD + i]];
-
-				prefetch_range(ahead->start, ahead->length);
-				TIER(quad_fold)(constants, next, i, &ranges[members[m + QUAD + i]]);
-				TIER(quad_words)
-				(now, i * QUAD_WORDS / QUAD, (i + 1) * QUAD_WORDS / QUAD, raw);
-			}
-		} else {
-			TIER(quad_words)(now, 0, QUAD_WORDS, raw);
+		for (int i = 0; i < QUAD; ++i) {
+			/* Behind the last quad this folds the filling, for nothing. */
+			TIER(prefetch_lines)(members[m + AHEAD + i]);
+			TIER(quad_fold)(constants, next->folded[i], members[m + QUAD + i]);
+			TIER(quad_words)(now, 2 * i, raw);
 		}
-		for (int i = 0; i < QUAD && m + i < count; ++i) {
-			size_t member = members[m + i];
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i) {
+			uint32_t *result = &crc[members[m + i] - ranges];
+			size_t length = members[m + i]->length;
 
-			crc[member] = TIER(carry_over)(constants, crc[member], fresh,
-						       ranges[member].length, raw[i]);
+			if (fresh)
+				*result = raw[i] ^ constants->ones[length];
+			else if (m + i < count)
+				*result = raw[i] ^ TIER(advance)(constants, *result, length);
 		}
 		if (m == last)
 			return;
 	}
 }
 
-/* A block of the fused loop: iterations * (64 + 32 * STREAM_WORDS) bytes. Returns the register
- * after it. */
+/*
+ * A block of the fused loop: iterations * STEP bytes. Returns the register after it. Meanwhile,
+ * where `rounds` is not NULL, maps as many bytes at `ahead`: memory is read, mapped and stored
+ * while the other units work on bytes in the cache. Where it is NULL, those bytes are only asked
+ * for: five streams confuse the hardware's prefetchers.
+ */
+enum { TIER(STEP) = 64 * FOLDS + 32 * STREAM_WORDS };
+
 ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants, uint32_t before,
 				       const uint8_t *p, size_t iterations,
-				       const uint64_t advances[5])
+				       const uint64_t advances[5], uint8_t *ahead,
+				       const struct pfs_rounds *rounds, unsigned int round_count)
 {
 	const lane_t k = TIER(multiplier)(FOLD(constants) + 64);
 	const size_t stream = iterations * 8 * STREAM_WORDS;
@@ -262,12 +284,31 @@ ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants
 	uint64_t sum;
 
 	for (size_t i = 0;;) {
+		if (rounds) {
+			bytes_t x[TIER(STEP) / VECTOR];
+
+#pragma clang loop unroll(full)
+			for (size_t b = 0; b < TIER(STEP) / VECTOR; ++b)
+				x[b] = TIER(load)(ahead + b * VECTOR);
+			TIER(map)(x, TIER(STEP) / VECTOR, rounds, round_count);
+#pragma clang loop unroll(full)
+			for (size_t b = 0; b < TIER(STEP) / VECTOR; ++b)
+				TIER(store)(ahead + b * VECTOR, x[b]);
+		} else {
+#pragma clang loop unroll(full)
+			for (size_t b = 0; b < TIER(STEP); b += 64)
+				__builtin_prefetch(ahead + b);
+		}
+		ahead += TIER(STEP);
 #pragma clang loop unroll(full)
 		for (int w = 0; w < STREAM_WORDS; ++w)
 #pragma clang loop unroll(full)
 			for (int s = 0; s < 4; ++s)
 				c[s] = _mm_crc32_u64(c[s], load64(p + s * stream + 8 * w));
 		p += 8 * STREAM_WORDS;
+#pragma clang loop unroll(full)
+		for (int fold = 1; fold < FOLDS; ++fold)
+			f = TIER(fold)(f, k, v += 64);
 		v += 64;
 		if (++i == iterations)
 			break;
@@ -279,30 +320,44 @@ ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants
 	return _mm_crc32_u64(0, sum) ^ TIER(reduce)(constants, f);
 }
 
+/* The register over any range. */
 static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32_t crc,
 			       const uint8_t *p, size_t length)
 {
-	const size_t step = 64 + 32 * STREAM_WORDS;
+	const size_t block = LONG_ITERATIONS * TIER(STEP);
+	const size_t middle = MIDDLE_ITERATIONS * TIER(STEP);
 
-	for (; length >= LONG_ITERATIONS * step; length -= LONG_ITERATIONS * step) {
-		crc = TIER(crc_block)(constants, crc, p, LONG_ITERATIONS,
-				      constants->LONG_ADVANCES[0]);
-		p += LONG_ITERATIONS * step;
-	}
-	for (; length >= MIDDLE_ITERATIONS * step; length -= MIDDLE_ITERATIONS * step) {
+	for (; length >= block; length -= block, p += block)
+		crc =
+		    TIER(crc_block)(constants, crc, p, LONG_ITERATIONS, constants->LONG_ADVANCES[0],
+				    (uint8_t *)p + (length >= 2 * block ? block : 0), NULL, 0);
+	for (; length >= middle; length -= middle, p += middle)
 		crc = TIER(crc_block)(constants, crc, p, MIDDLE_ITERATIONS,
-				      constants->LONG_ADVANCES[1]);
-		p += MIDDLE_ITERATIONS * step;
-	}
-	while (length > 64) {
-		struct range part = {p, length < 1024 ? length : 512};
-		uint8_t member[1 + AHEAD] = {0};
+				      constants->LONG_ADVANCES[1], (uint8_t *)p, NULL, 0);
+	if (length > 64) {
+		struct range rest = {p, length};
 
-		TIER(crc_short)(constants, &part, member, 1, &crc, 0);
-		length -= part.length;
-		p += part.length;
+		return TIER(advance)(constants, crc, length) ^
+		       TIER(reduce)(constants, TIER(fold_range)(constants, &rest));
 	}
 	return TIER(crc_words)(crc, p, length);
+}
+
+/* Maps a range in place and takes the register over what it becomes, in one pass over memory. */
+ALWAYS_INLINE uint32_t TIER(map_and_crc)(const struct pfs_crc_constants *constants, uint32_t crc,
+					 uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+					 unsigned int round_count)
+{
+	const size_t block = LONG_ITERATIONS * TIER(STEP);
+	size_t mapped = length < block ? length : block;
+
+	TIER(pass_range)(p, mapped, rounds, round_count, NULL, 0, NULL);
+	for (; length >= 2 * block; length -= block, p += block)
+		crc = TIER(crc_block)(constants, crc, p, LONG_ITERATIONS,
+				      constants->LONG_ADVANCES[0], p + block, rounds, round_count);
+	if (length > mapped)
+		TIER(pass_range)(p + mapped, length - mapped, rounds, round_count, NULL, 0, NULL);
+	return TIER(crc_long)(constants, crc, p, length);
 }
 
 /*
@@ -312,18 +367,28 @@ static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32
 static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
-	uint8_t members[BATCH + AHEAD];
+	const struct range *members[BATCH + AHEAD + QUAD];
 	size_t short_count = 0;
 
 	for (size_t i = 0; i < count; ++i) {
 		size_t length = ranges[i].length;
 
-		if (length - 65 < 1024 - 65)
-			members[short_count++] = i;
+		if (length - 65 < SHORT_END - 65)
+			members[short_count++] = &ranges[i];
 		else
 			crc[i] = TIER(crc_long)(constants, fresh ? ~0u : crc[i], ranges[i].start,
 						length);
 	}
-	if (short_count)
-		TIER(crc_short)(constants, ranges, members, short_count, crc, fresh);
+	if (short_count < QUAD) {
+		for (size_t m = 0; m < short_count; ++m) {
+			uint32_t *result = &crc[members[m] - ranges];
+
+			*result = TIER(crc_long)(constants, fresh ? ~0u : *result,
+						 members[m]->start, members[m]->length);
+		}
+	} else if (fresh) {
+		TIER(crc_short)(constants, ranges, members, short_count, crc, 1);
+	} else {
+		TIER(crc_short)(constants, ranges, members, short_count, crc, 0);
+	}
 }

@@ -81,6 +81,21 @@ ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t
 	return taken;
 }
 
+/* A long range of a program that maps and then takes a crc32c, and nothing else. */
+static uint32_t TIER(map_then_crc)(const struct pfs_plan *plan,
+				   const struct pfs_crc_constants *constants, uint8_t *p,
+				   size_t length)
+{
+#ifdef WIDE_MULTIPLY
+	if (plan->final.count == 1)
+		return TIER(map_and_crc)(constants, ~0u, p, length, &plan->final, 1);
+	return TIER(map_and_crc)(constants, ~0u, p, length, &plan->final, plan->final.count);
+#else
+	(void)plan, (void)constants, (void)p, (void)length;
+	return 0;
+#endif
+}
+
 static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
 			 struct values *values)
@@ -89,14 +104,30 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 	struct TIER(states) states;
 	struct range ranges[BATCH];
 	size_t fragment = FRAGMENT;
+	int is_map_and_crc = 0;
 
 	for (uint32_t l = 0; l < plan->level_count; ++l)
 		if (plan->levels[l].digests & 1 << PFS_DIGEST_FNV)
 			fragment = FNV_FRAGMENT;
 
+#ifdef WIDE_MULTIPLY
+	is_map_and_crc = plan->final.count && plan->first_level_is_final && !plan->counter_count &&
+			 plan->level_count == 1 &&
+			 plan->levels[0].digests == 1 << PFS_DIGEST_CRC32C;
+#endif
 	while (count) {
 		size_t batch = TIER(take)(descriptors, count, fragment, plan->final.count != 0);
 		size_t longest = 0;
+
+		if (is_map_and_crc && descriptors->length > fragment) {
+			uint32_t crc = TIER(map_then_crc)(
+			    plan, constants, base + descriptors->offset, descriptors->length);
+
+			values->digests[0][PFS_DIGEST_CRC32C] += (uint32_t)~crc;
+			++descriptors;
+			--count;
+			continue;
+		}
 
 		for (uint32_t l = 0; l < plan->level_count; ++l)
 			for (size_t i = 0; i < batch; ++i) {
@@ -188,7 +219,6 @@ void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constan
 	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
 		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
 		TIER(checksum)
-		(constants, base, descriptors, count, &values->digests[0][PFS_DIGEST_CRC32C]);
-	else
-		TIER(digest)(plan, constants, base, descriptors, count, values);
+	(constants, base, descriptors, count, &values->digests[0][PFS_DIGEST_CRC32C]);
+	else TIER(digest)(plan, constants, base, descriptors, count, values);
 }

@@ -17,15 +17,15 @@ struct range {
 
 enum {
 	BATCH = 64,	     /* ranges that are digested together */
-	AHEAD = 16,	     /* how many ranges ahead memory is asked for */
+	AHEAD = 12,	     /* how many ranges ahead memory is asked for */
 	SCRATCH = 32 * 1024, /* bytes that are digested together: first- and second-level cache */
 	FRAGMENT = 8 * 1024, /* a longer range is cut so that bytes stay in the first-level cache */
 	FNV_FRAGMENT =
 	    2 * 1024, /* ... shorter, so that sixteen ranges fit, which fnv interleaves */
 	/* Iterations of crc32c's fused loop in a block; each takes 64 bytes and four streams'
 	   words. */
-	LONG_ITERATIONS = 64,
-	MIDDLE_ITERATIONS = 8,
+	LONG_ITERATIONS = 32,
+	MIDDLE_ITERATIONS = 4,
 };
 
 /* The sums over descriptors of all values of a plan, see pfs_plan. */

@@ -185,7 +185,8 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 #endif
 	if (length < VECTOR) {
 		TIER(pass_short)(p, length, rounds, round_count, counts, counters);
-		counts->room -= 1;
+		if (counters)
+			counts->room -= 1;
 		if (copy)
 			memcpy(copy, p, length);
 		return;
@@ -193,7 +194,8 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 	tail = TIER(load)(p + length - VECTOR);
 	TIER(count)(counts, counters, &tail, 1, TIER(last)(length % VECTOR));
 	TIER(map)(&tail, 1, rounds, round_count);
-	counts->room -= 4; /* with the single vectors below */
+	if (counters)
+		counts->room -= 4; /* with the single vectors below */
 
 	while (length >= 4 * VECTOR) {
 		size_t blocks = length / (4 * VECTOR);
@@ -331,10 +333,9 @@ static void TIER(pass_and_copy)(const struct range *ranges, size_t count,
 		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, TIER(COPY_AFTER), copy);
 	else if (copies == TIER(COPY_AFTER))
 		TIER(pass_ranges)
-		(ranges, count, plan, rounds, counters, sums, TIER(COPY_AFTER), copy);
-	else
-		TIER(pass_ranges)
-		(ranges, count, plan, rounds, counters, sums, TIER(COPY_BEFORE), copy);
+	(ranges, count, plan, rounds, counters, sums, TIER(COPY_AFTER), copy);
+	else TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, TIER(COPY_BEFORE),
+			       copy);
 }
 
 /* Maps bytes of our own, up to the end of the last vector. */

@@ -86,11 +86,10 @@ struct pfs_crc_constants {
 	uint64_t fold_table[128][2]; /* by d - 63 bytes for d = 0...127: back and forth */
 	uint32_t advance[1024];	     /* by n bytes */
 	uint64_t advance_kib[32];    /* by 2^i KiB */
-	uint32_t ones[1024];	     /* the register of all ones after n zero bytes */
-	uint32_t slices[8][256]; /* [k][b]: the register after byte b and k zero bytes, from 0 */
-	uint64_t long_wide[2]
-			  [5]; /* advances of the long blocks with 16-byte streams, see crc32c.h */
-	uint64_t long_narrow[2][5]; /* ... with 32-byte streams */
+	uint32_t ones[1152];	     /* the register of all ones after n zero bytes */
+	uint32_t slices[8][256];    /* [k][b]: the register after byte b and k zero bytes, from 0 */
+	uint64_t long_wide[2][5];   /* advances in long blocks, 256-bit multiplies: crc32c.h */
+	uint64_t long_narrow[2][5]; /* ... 128-bit multiplies */
 };
 
 /* Fills the constants; some hundred thousand cycles. */
