@@ -62,10 +62,8 @@ struct RecordTests {
             #expect(view.carries(instructions))
             #expect(!view.carries(instructions + [Instruction(opcode: 1)]))
             if let last = instructions.last {
-                let other =
-                    instructions.dropLast() + [
-                        Instruction(word: last.word ^ 1 << .random(in: 0...31, using: &generator))
-                    ]
+                let flipped = last.word ^ UInt32(1) << UInt32.random(in: 0...31, using: &generator)
+                let other = instructions.dropLast() + [Instruction(word: flipped)]
                 #expect(!view.carries(Array(other)))
             }
             #expect(Array(view.descriptors) == descriptors)
