@@ -51,6 +51,12 @@ let staging: [Target] = [
     .executableTarget(
         name: "pfs_shm_ring_bench", dependencies: ["PacketFSRing", "PacketFSMemory", argumentParser],
         path: "staging/pfs_shm_ring_bench", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_pcpu_bench",
+        dependencies: ["PacketFSRunner", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser],
+        path: "staging/pfs_pcpu_bench", exclude: ["plot.gp"],
+        // The C loops that it compares with are compiled when it runs.
+        resources: [.embedInCode("peer.c")], swiftSettings: swift),
 ]
 
 // tests: one suite a target, in the folder of the tier it tests.
@@ -80,6 +86,7 @@ let package = Package(
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
+        .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
