@@ -10,7 +10,6 @@ let c: [CSetting] = [
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let uniqueArray: Target.Dependency = .product(name: "BasicContainers", package: "swift-collections")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
 // src: production libraries with a stable API.
@@ -42,7 +41,6 @@ let staging: [Target] = [
         name: "PacketFSRunner",
         dependencies: [
             "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage,
-            uniqueArray,
         ],
         path: "staging/runner", swiftSettings: swift),
     .executableTarget(
@@ -53,7 +51,9 @@ let staging: [Target] = [
         path: "staging/pfs_shm_ring_bench", swiftSettings: swift),
     .executableTarget(
         name: "pfs_pcpu_bench",
-        dependencies: ["PacketFSRunner", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser],
+        dependencies: [
+            "PacketFSRunner", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser,
+        ],
         path: "staging/pfs_pcpu_bench", exclude: ["plot.gp"],
         // The C loops that it compares with are compiled when it runs.
         resources: [.embedInCode("peer.c")], swiftSettings: swift),
@@ -90,7 +90,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: src + staging + tests,

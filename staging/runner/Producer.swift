@@ -82,3 +82,43 @@ struct Lane: ~Copyable {
     /// Wakes the pcore so that it looks at the phase.
     func wake() { ring.notifyConsumer() }
 }
+
+/// The lanes of a run, in the order of their pcores.
+///
+/// An array cannot hold non-copyable elements, and stored in objects every access to them would be checked at run time,
+/// which took a sixth of the producer's time. (swift-collections has such an array; Swift 6.3.1 crashes when it compiles
+/// that for the thread sanitizer.)
+struct Lanes: ~Copyable {
+    private let storage: UnsafeMutableBufferPointer<Lane>
+    private(set) var count = 0
+
+    /// Room for `capacity` lanes.
+    init(capacity: Int) {
+        storage = .allocate(capacity: capacity)
+    }
+
+    deinit {
+        storage.extracting(..<count).deinitialize()
+        storage.deallocate()
+    }
+
+    var indices: Range<Int> { 0..<count }
+
+    /// Precondition: there is room.
+    mutating func append(_ lane: consuming Lane) {
+        precondition(count < storage.count, "no room for another lane")
+        storage.initializeElement(at: count, to: lane)
+        count += 1
+    }
+
+    subscript(index: Int) -> Lane {
+        _read {
+            precondition(indices.contains(index), "no such lane")
+            yield storage[index]
+        }
+        _modify {
+            precondition(indices.contains(index), "no such lane")
+            yield &storage[index]
+        }
+    }
+}

@@ -1,4 +1,3 @@
-import BasicContainers
 import CPacketFSShims
 import Glibc
 import PacketFSGram
@@ -239,7 +238,7 @@ public struct ProcPcoresRun {
         let control = try ControlRegion(parameters: parameters(), mix: configuration.mix)
         let geometry = try RingGeometry(
             slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
-        var lanes = UniqueArray<Lane>(minimumCapacity: count)
+        var lanes = Lanes(capacity: count)
         var fleet = Fleet()
         for index in 0..<count {
             let lane = try Lane(
@@ -303,7 +302,7 @@ public struct ProcPcoresRun {
 
     /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
     private func produce(
-        _ lanes: inout UniqueArray<Lane>, _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
+        _ lanes: inout Lanes, _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
         baseline: Double?,
         _ signals: TerminationSignals
     ) throws -> RunFault? {
@@ -345,7 +344,7 @@ public struct ProcPcoresRun {
         }
     }
 
-    private func fillAll(_ lanes: inout UniqueArray<Lane>) throws(RingError) -> Int {
+    private func fillAll(_ lanes: inout Lanes) throws(RingError) -> Int {
         var made = 0
         for index in lanes.indices { made += try lanes[index].produce(atMost: Self.turn) }
         return made

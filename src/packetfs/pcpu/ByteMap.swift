@@ -25,7 +25,11 @@ struct ByteMap: Sendable, Hashable {
 
     /// The map of a chain. Steps that do not rewrite bytes are ignored.
     init(_ steps: some Sequence<Step>) {
-        let chain = Self.merged(steps.filter(\.op.writes))
+        let maps = steps.filter(\.op.writes)
+        // Moving the top bits usually merges steps; where it does not, it costs one, and the chain without it is shorter.
+        let chain =
+            [Self.merged(maps, movesTopBit: true), Self.merged(maps, movesTopBit: false)]
+            .min { $0.count < $1.count } ?? []
         table = (0...255).map { byte in chain.reduce(UInt8(byte)) { Self.apply($1, to: $0) } }
         rounds = Self.shortest(for: table) ?? Self.rounds(of: chain)
     }
@@ -42,9 +46,9 @@ struct ByteMap: Sendable, Hashable {
         step.op == .xor ? byte ^ step.immediate : byte &+ step.immediate
     }
 
-    /// Merges neighbours of the same kind, drops identities, and moves the top bit of every xor to the end: flipping
-    /// bit 7 is the same as adding 128 and commutes with both operations.
-    private static func merged(_ steps: [Step]) -> [Step] {
+    /// Merges neighbours of the same kind and drops identities; if asked to, moves the top bit of every xor to the end:
+    /// flipping bit 7 is the same as adding 128 and commutes with both operations.
+    private static func merged(_ steps: [Step], movesTopBit: Bool) -> [Step] {
         var chain: [Step] = []
         func push(_ op: Op, _ immediate: UInt8) {
             guard immediate != 0 else { return }
@@ -52,11 +56,12 @@ struct ByteMap: Sendable, Hashable {
             chain.removeLast()
             push(op, op == .xor ? last.immediate ^ immediate : last.immediate &+ immediate)
         }
+        let moved: UInt8 = movesTopBit ? 0x80 : 0
         var topBit: UInt8 = 0
         for step in steps {
             if step.op == .xor {
-                topBit ^= step.immediate & 0x80
-                push(.xor, step.immediate & 0x7F)
+                topBit ^= step.immediate & moved
+                push(.xor, step.immediate & ~moved)
             } else {
                 push(.add, step.immediate)
             }
