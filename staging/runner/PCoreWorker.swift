@@ -15,8 +15,9 @@ public enum PCoreWorker {
     static let marker = "__pcore"
     /// Records executed between two looks at the phase and updates of the counters.
     static let batch = 8
-    /// How long a pcore without work sleeps before it looks at the phase again.
-    static let nap = Duration.milliseconds(20)
+    /// How long a pcore without work sleeps at most. The parent wakes it for work and for the end of the run, and the kernel
+    /// for the parent's death; 256 pcores that look by themselves every few milliseconds cost a sixth of the machine.
+    static let nap = Duration.seconds(1)
 
     /// The arguments of pcore `index`; `baseline` makes it measure alone, without a ring.
     static func arguments(
