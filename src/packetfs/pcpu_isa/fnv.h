@@ -3,8 +3,9 @@
  * FNV-1a with 64 bits. Included once per tier.
  *
  * One hash is a chain of xor and multiply, four cycles a byte, and nothing shortens it. Four at
- * once keep the scalar multiplier busy. With 256-bit vectors, sixteen at once are faster still: the
- * prime is 2^40 + 0x1B3, so a 64-bit product is two 32-bit multiplies and two shifts.
+ * once keep the scalar multiplier busy. With 256-bit vectors, sixteen more run beside them: the
+ * prime is 2^40 + 0x1B3, so that a 64-bit product is two vector multiplies, a shift and two
+ * additions.
  */
 
 /* Continues one hash. */
@@ -55,9 +56,9 @@ static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, ui
 enum {
 	FNV_VECTORS = 4,
 	FNV_LANES = 4 * FNV_VECTORS,
-	/* Vectors run as long as more lanes than this are active; scalar code is faster for what is
-	   left. */
-	FNV_SPARE = 6,
+	/* Chains beside the vectors, in units that vectors leave idle. */
+	FNV_SCALARS = 6,
+	FNV_GROUP = FNV_SCALARS + FNV_LANES,
 };
 
 /* Constants of a step. */
@@ -94,24 +95,56 @@ ALWAYS_INLINE __m256i TIER(byte_of)(__m256i words, int index)
 	return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(pick));
 }
 
-/* Eight steps: a word of each lane, `offset` bytes from its pointer. */
-ALWAYS_INLINE void TIER(fnv_word)(__m256i *hash, const uint8_t *const *pointers, size_t offset,
+/* Hashes of a group on their way. */
+struct TIER(fnv_state) {
+	__m256i vector[FNV_VECTORS];
+	uint64_t scalar[FNV_SCALARS];
+};
+
+/* Eight steps: a word of each chain, `offset` bytes from a lane's pointer, at a scalar chain's
+ * pointer. */
+ALWAYS_INLINE void TIER(fnv_word)(struct TIER(fnv_state) * state, const uint8_t *const *lanes,
+				  size_t offset, const uint8_t **scalars,
 				  const struct TIER(fnv_constants) * k)
 {
+	/* Copies, which can stay in registers: loads of bytes might change what is in memory. */
+	struct TIER(fnv_state) now = *state;
+	const uint8_t *p[FNV_SCALARS];
+	uint64_t prime = FNV_PRIME;
 	__m256i word[FNV_VECTORS];
 
 #pragma clang loop unroll(full)
+	for (int s = 0; s < FNV_SCALARS; ++s)
+		p[s] = scalars[s];
+	__asm__("" : "+r"(prime)); /* One register, not a constant in every instruction. */
+#pragma clang loop unroll(full)
 	for (int v = 0; v < FNV_VECTORS; ++v) {
-		const uint8_t *const *q = &pointers[4 * v];
+		const uint8_t *const *q = &lanes[4 * v];
 
 		word[v] = _mm256_set_epi64x(load64(q[3] + offset), load64(q[2] + offset),
 					    load64(q[1] + offset), load64(q[0] + offset));
 	}
 #pragma clang loop unroll(full)
-	for (int byte = 0; byte < 8; ++byte)
+	for (int byte = 0; byte < 8; ++byte) {
 #pragma clang loop unroll(full)
 		for (int v = 0; v < FNV_VECTORS; ++v)
-			hash[v] = TIER(fnv_step)(hash[v], TIER(byte_of)(word[v], byte), k);
+			now.vector[v] =
+			    TIER(fnv_step)(now.vector[v], TIER(byte_of)(word[v], byte), k);
+#pragma clang loop unroll(full)
+		for (int s = 0; s < FNV_SCALARS; ++s)
+			now.scalar[s] = (now.scalar[s] ^ p[s][byte]) * prime;
+		/* Keep the compiler from doing all of one kind first: the core looks only some
+		 * hundred instructions ahead. */
+		__asm__ volatile(""
+				 : "+x"(now.vector[0]), "+x"(now.vector[1]), "+x"(now.vector[2]),
+				   "+x"(now.vector[3]), "+r"(now.scalar[0]), "+r"(now.scalar[1]),
+				   "+r"(now.scalar[2]), "+r"(now.scalar[3]), "+r"(now.scalar[4]),
+				   "+r"(now.scalar[5]));
+	}
+#pragma clang loop unroll(full)
+	for (int s = 0; s < FNV_SCALARS; ++s)
+		scalars[s] = p[s] + 8;
+	*state = now;
 }
 
 /* The last length % 8 bytes of a range, in the low bytes of a word. */
@@ -126,85 +159,92 @@ ALWAYS_INLINE uint64_t TIER(odd_bytes)(const struct range *range)
 	return word;
 }
 
-/* Up to sixteen ranges, the longest first or nearly so. */
-static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uint64_t **hashes)
+/*
+ * More than FNV_SCALARS and at most FNV_GROUP ranges, the longest first or nearly so. The first
+ * ones are the scalar chains; all run for as many words as every scalar chain and the longest lane
+ * has, or thereabouts. What some have left is done after.
+ */
+static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uint64_t **hashes)
 {
 	static const uint8_t nothing[8];
+	const size_t lanes = count - FNV_SCALARS;
 	_Alignas(32) const uint8_t *next[FNV_LANES];
 	_Alignas(32) uint64_t words[FNV_LANES] = {0}, odd[FNV_LANES] = {0};
 	_Alignas(32) uint64_t odd_words[FNV_LANES] = {0}, hash[FNV_LANES] = {0};
-	__m256i h[FNV_VECTORS], p[FNV_VECTORS], left[FNV_VECTORS];
+	const uint8_t *scalars[FNV_SCALARS];
+	struct TIER(fnv_state) state;
+	__m256i left[FNV_VECTORS];
 	struct TIER(fnv_constants) k = {
 	    _mm256_set1_epi32(0x1B3),
 	    _mm256_set1_epi64x(0x1B300000100),
 	    _mm256_set1_epi64x((int64_t)0xFFFFFFFF00000000),
 	};
-	struct range rest[FNV_LANES];
-	const struct range *rest_of[FNV_LANES];
-	uint64_t *rest_hash[FNV_LANES];
+	struct range rest[FNV_GROUP];
+	const struct range *rest_of[FNV_GROUP];
+	uint64_t *rest_hash[FNV_GROUP];
 	size_t rest_count = 0;
-	size_t steps = ranges[FNV_SPARE]->length / 8;
-	size_t together = steps ? steps - 1 : 0;
+	size_t steps = ranges[FNV_SCALARS]->length / 8;
+	size_t together;
 
 	/* A compiler that knows the factors replaces multiplies by more shifts than there are units
 	 * for. */
 	__asm__("" : "+x"(k.low_prime), "+x"(k.high_prime));
+
+	for (size_t s = 0; s < FNV_SCALARS; ++s) {
+		state.scalar[s] = *hashes[s];
+		scalars[s] = ranges[s]->start;
+		if (ranges[s]->length / 8 < steps)
+			steps = ranges[s]->length / 8;
+	}
+	/* Lanes move together as long as every one has more than a word left. */
+	together = lanes == FNV_LANES && steps ? steps - 1 : 0;
 	for (size_t i = 0; i < FNV_LANES; ++i)
 		next[i] = nothing;
-	if (count < FNV_LANES)
-		together = 0;
-	for (size_t i = 0; i < count; ++i) {
-		const struct range *range = ranges[i];
+	for (size_t i = 0; i < lanes; ++i) {
+		const struct range *range = ranges[FNV_SCALARS + i];
 
-		hash[i] = *hashes[i];
+		hash[i] = *hashes[FNV_SCALARS + i];
 		words[i] = range->length / 8;
 		if (words[i])
 			next[i] = range->start;
 		if (words[i] <= together)
 			together = words[i] ? words[i] - 1 : 0;
-		if (words[i] > steps) {
-			rest[rest_count] =
-			    (struct range){range->start + 8 * steps, range->length - 8 * steps};
-			rest_of[rest_count] = &rest[rest_count];
-			rest_hash[rest_count++] = hashes[i];
-		} else {
+		if (words[i] <= steps) {
 			odd[i] = range->length % 8;
 			odd_words[i] = TIER(odd_bytes)(range);
 		}
 	}
-	for (int v = 0; v < FNV_VECTORS; ++v) {
-		h[v] = _mm256_load_si256((const __m256i *)&hash[4 * v]);
-		p[v] = _mm256_load_si256((const __m256i *)&next[4 * v]);
-		left[v] = _mm256_load_si256((const __m256i *)&words[4 * v]);
-	}
-	/* As long as all lanes have more than a word left, they move together. */
+	for (int v = 0; v < FNV_VECTORS; ++v)
+		state.vector[v] = _mm256_load_si256((const __m256i *)&hash[4 * v]);
+
 	for (size_t step = 0; step < together; ++step)
-		TIER(fnv_word)(h, next, 8 * step, &k);
-	for (int v = 0; v < FNV_VECTORS; ++v) {
-		p[v] = _mm256_add_epi64(p[v], _mm256_set1_epi64x(8 * together));
-		left[v] = _mm256_sub_epi64(left[v], _mm256_set1_epi64x(together));
-		_mm256_store_si256((__m256i *)&next[4 * v], p[v]);
-	}
+		TIER(fnv_word)(&state, next, 8 * step, scalars, &k);
+	for (int v = 0; v < FNV_VECTORS; ++v)
+		left[v] = _mm256_sub_epi64(_mm256_load_si256((const __m256i *)&words[4 * v]),
+					   _mm256_set1_epi64x((int64_t)together));
+	for (size_t i = 0; i < lanes; ++i)
+		next[i] += 8 * together;
 	for (size_t step = together; step < steps; ++step) {
-		/* Load the pointers from memory: taking them out of vectors is slower. */
-		__asm__("" : "+m"(next));
 		__m256i before[FNV_VECTORS];
 
-		for (int v = 0; v < FNV_VECTORS; ++v)
-			before[v] = h[v];
-		TIER(fnv_word)(h, next, 0, &k);
+		memcpy(before, state.vector, sizeof(before));
+		TIER(fnv_word)(&state, next, 0, scalars, &k);
 #pragma clang loop unroll(full)
 		for (int v = 0; v < FNV_VECTORS; ++v) {
+			__m256i *pointers = (__m256i *)&next[4 * v];
 			/* A lane without words left keeps its hash; its pointer stays on its last
 			 * word. */
 			__m256i active = _mm256_cmpgt_epi64(left[v], _mm256_setzero_si256());
 			__m256i more = _mm256_cmpgt_epi64(left[v], _mm256_set1_epi64x(1));
 
-			h[v] = _mm256_blendv_epi8(before[v], h[v], active);
-			p[v] = _mm256_add_epi64(p[v], more & _mm256_set1_epi64x(8));
+			state.vector[v] = _mm256_blendv_epi8(before[v], state.vector[v], active);
 			left[v] = _mm256_add_epi64(left[v], active);
-			_mm256_store_si256((__m256i *)&next[4 * v], p[v]);
+			_mm256_store_si256(pointers,
+					   _mm256_add_epi64(_mm256_load_si256(pointers),
+							    more & _mm256_set1_epi64x(8)));
 		}
+		/* Load the pointers from memory: taking them out of vectors is slower. */
+		__asm__("" : "+m"(next));
 	}
 	for (int v = 0; v < FNV_VECTORS; ++v) {
 		__m256i word = _mm256_load_si256((const __m256i *)&odd_words[4 * v]);
@@ -214,13 +254,23 @@ static void TIER(fnv_lanes)(const struct range *const *ranges, size_t count, uin
 		for (int byte = 0; byte < 7; ++byte) {
 			__m256i active = _mm256_cmpgt_epi64(rest_of_lane, _mm256_set1_epi64x(byte));
 
-			h[v] = _mm256_blendv_epi8(
-			    h[v], TIER(fnv_step)(h[v], TIER(byte_of)(word, byte), &k), active);
+			state.vector[v] = _mm256_blendv_epi8(
+			    state.vector[v],
+			    TIER(fnv_step)(state.vector[v], TIER(byte_of)(word, byte), &k), active);
 		}
-		_mm256_store_si256((__m256i *)&hash[4 * v], h[v]);
+		_mm256_store_si256((__m256i *)&hash[4 * v], state.vector[v]);
 	}
-	for (size_t i = 0; i < count; ++i)
-		*hashes[i] = hash[i];
+	for (size_t i = 0; i < count; ++i) {
+		size_t length = ranges[i]->length;
+
+		*hashes[i] = i < FNV_SCALARS ? state.scalar[i] : hash[i - FNV_SCALARS];
+		if (length > 8 * steps && (i < FNV_SCALARS || length / 8 > steps)) {
+			rest[rest_count] =
+			    (struct range){ranges[i]->start + 8 * steps, length - 8 * steps};
+			rest_of[rest_count] = &rest[rest_count];
+			rest_hash[rest_count++] = hashes[i];
+		}
+	}
 	TIER(fnv_scalar)(rest_of, rest_count, rest_hash);
 }
 
@@ -236,10 +286,12 @@ static void TIER(fnv)(const struct range *ranges, size_t count, uint64_t *hashes
 	uint8_t key[BATCH];
 	size_t i = 0;
 
-	/* By length, the longest first; very long ones count as equal. */
+	/* By length, the longest first; long ones of about a length count as equal. */
 	for (size_t r = 0; r < count; ++r) {
 		size_t words = ranges[r].length / 8;
 
+		if (words >= 48)
+			words = 48 + (words - 48) / 16;
 		key[r] = KEYS - 1 - (words < KEYS ? words : KEYS - 1);
 		++first[key[r] + 1];
 	}
@@ -252,12 +304,11 @@ static void TIER(fnv)(const struct range *ranges, size_t count, uint64_t *hashes
 		sorted_hashes[place] = &hashes[r];
 	}
 #if VECTOR == 32
-	for (; count - i > FNV_SPARE; i += FNV_LANES) {
-		size_t lanes = count - i < FNV_LANES ? count - i : FNV_LANES;
+	while (count - i > FNV_SCALARS) {
+		size_t group = count - i < FNV_GROUP ? count - i : FNV_GROUP;
 
-		TIER(fnv_lanes)(sorted + i, lanes, sorted_hashes + i);
-		if (lanes < FNV_LANES)
-			return;
+		TIER(fnv_group)(sorted + i, group, sorted_hashes + i);
+		i += group;
 	}
 #endif
 	TIER(fnv_scalar)(sorted + i, count - i, sorted_hashes + i);
