@@ -168,7 +168,9 @@ private struct Engine: ~Copyable {
             }
             guard taken > 0 else {
                 sleeps += 1
-                _ = try ring.waitForRecords(timeout: PCoreWorker.nap)
+                _ = try ring.waitForRecords(timeout: PCoreWorker.nap) {
+                    phase.pointee.load(ordering: .relaxed) != RunPhase.running.rawValue
+                }
                 continue
             }
             publish()

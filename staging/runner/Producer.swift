@@ -1,3 +1,4 @@
+import CPacketFSShims
 import PacketFSGram
 import PacketFSMemory
 import PacketFSRing
@@ -68,6 +69,8 @@ struct Lane: ~Copyable {
                 isFilling = false
                 break
             }
+            // The pcore has the slab's lines, having read them: ask for the next record's while this one is generated.
+            pfs_prefetch_to_write(memory.baseAddress! + memory.count, memory.count)
             let table = RecordEncoder.begin(
                 in: memory, descriptorCount: descriptorsPerRecord, instructions: instructions[program])
             generator.fill(table, from: produced &* UInt64(descriptorsPerRecord))

@@ -169,14 +169,18 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// Waits until there is an entry to take.
     ///
     /// Looks `spins` times, then sleeps until the producer calls `notifyConsumer()`. Returns false when `timeout` is over
-    /// (nil: never) or a signal handler ran. It does not notice that the producer died: ask
-    /// ``Ring/isTaken(_:lock:)`` now and then. Throws ``RingError/corrupt(reason:)``.
+    /// (nil: never), a signal handler ran, or `isOver` says true: it is asked at each look, so whoever makes it true
+    /// calls `notifyConsumer()` afterwards. The wait does not notice that the producer died: ask ``Ring/isTaken(_:lock:)``
+    /// now and then. Throws ``RingError/corrupt(reason:)``.
     public mutating func waitForRecords(
-        spins: Int = Doorbell.defaultSpins, timeout: Duration?
+        spins: Int = Doorbell.defaultSpins, timeout: Duration?, orUntil isOver: () -> Bool = { false }
     ) throws(RingError) -> Bool {
         let bell = bell
-        return try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
-            try checkedCount() > 0
+        var count = 0
+        _ = try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
+            count = try checkedCount()
+            return count > 0 || isOver()
         }
+        return count > 0
     }
 }

@@ -37,6 +37,13 @@ static inline void pfs_prefetch(const void *bytes, long count)
 		__builtin_prefetch((const char *)bytes + done);
 }
 
+/* The same for cache lines that are about to be written: they come for exclusive use. */
+static inline void pfs_prefetch_to_write(const void *bytes, long count)
+{
+	for (long done = 0; done < count; done += 64)
+		__builtin_prefetch((const char *)bytes + done, 1);
+}
+
 /* Tells the processor that this is a spinning loop. */
 static inline void pfs_cpu_relax(void)
 {
