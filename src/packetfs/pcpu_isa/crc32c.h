@@ -159,18 +159,22 @@ ALWAYS_INLINE uint32_t TIER(crc_words)(uint64_t crc, const uint8_t *p, size_t le
 }
 
 /*
- * Ranges of 65 to SHORT_END - 1 bytes, four at a time: each is folded to 64 bytes, which then go
+ * Ranges of 64 to SHORT_END - 1 bytes, four at a time: each is folded to 64 bytes, which then go
  * through crc32. The core dispatches in order and has a short queue for crc32, so both kinds of
  * work and all chains must alternate in program order: a quad is folded while the one before it
  * goes through crc32.
  */
-enum { QUAD = 4, SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / 4 };
+enum {
+	QUAD = 4,
+	SHORT_START = 64,
+	SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / sizeof(uint32_t),
+};
 
 struct TIER(quad) {
 	_Alignas(64) uint8_t folded[QUAD][64];
 };
 
-/* A range of 65 bytes at least, folded to 64 bytes. */
+/* A range of 64 bytes at least, folded to 64 bytes. */
 ALWAYS_INLINE folded_t TIER(fold_range)(const struct pfs_crc_constants *constants,
 					const struct range *range)
 {
@@ -181,6 +185,8 @@ ALWAYS_INLINE folded_t TIER(fold_range)(const struct pfs_crc_constants *constant
 	folded_t f = TIER(load_head)(p, head);
 
 	p += head;
+	if (!blocks)
+		return f;
 	f = TIER(fold)(f, TIER(multiplier)(FOLD(constants) + head), p);
 	while (--blocks) {
 		p += 64;
@@ -207,59 +213,92 @@ ALWAYS_INLINE void TIER(quad_words)(const struct TIER(quad) * quad, int word, ui
 			crc[i] = _mm_crc32_u64(crc[i], load64(quad->folded[i] + 8 * w));
 }
 
-/* prefetch_range() for a range of more than a line. */
+/* prefetch_range() for a range of a line at least. */
 ALWAYS_INLINE void TIER(prefetch_lines)(const struct range *range)
 {
 	const uint8_t *p = range->start;
 	const uint8_t *last = p + range->length - 1;
 
 	__builtin_prefetch(p);
-	__builtin_prefetch(p + 64);
-	__builtin_prefetch(p + 128 < last ? p + 128 : last);
-	__builtin_prefetch(p + 192 < last ? p + 192 : last);
+	for (int line = 1; line < 4; ++line)
+		__builtin_prefetch(p + 64 * line < last ? p + 64 * line : last);
 	__builtin_prefetch(last);
 }
 
 /*
- * Takes the registers over the `count` ranges of members[], of 65 to SHORT_END - 1 bytes each;
- * crc[] is indexed like ranges[]. members[] has room for AHEAD + QUAD more.
+ * The indices of ranges, into order[]: first the short ones, by their number of 64-byte blocks,
+ * then the others. Returns the number of short ones. Loops over blocks then mostly run as often as
+ * the time before; mispredicted, their ends would cost half as much as all the rest.
  */
-ALWAYS_INLINE void TIER(crc_short)(const struct pfs_crc_constants *constants,
-				   const struct range *ranges, const struct range **members,
-				   size_t count, uint32_t *crc, int fresh)
+ALWAYS_INLINE size_t TIER(sort_by_blocks)(const struct range *ranges, size_t count,
+					  uint8_t order[2 * BATCH])
+{
+	enum { KINDS = 8, OTHER = KINDS - 1 };
+	uint8_t kinds[KINDS][BATCH];
+	uint64_t counts = 0; /* KINDS of eight bits */
+
+	for (size_t i = 0; i < count; ++i) {
+		size_t length = ranges[i].length;
+		size_t blocks = (length - 1) / 64;
+		size_t kind = blocks < OTHER ? blocks : OTHER - 1;
+
+		if (length - SHORT_START >= SHORT_END - SHORT_START)
+			kind = OTHER;
+		kinds[kind][counts >> 8 * kind & 255] = i;
+		counts += 1ull << 8 * kind;
+	}
+	count -= counts >> 8 * OTHER;
+	for (int kind = 0; kind < KINDS; ++kind, counts >>= 8) {
+		/* What is too much, the next kind overwrites. */
+		memcpy(order, kinds[kind], BATCH);
+		order += counts & 255;
+	}
+	return count;
+}
+
+/* Takes the registers over the ranges, of SHORT_START to SHORT_END - 1 bytes each; their number is
+ * a multiple of QUAD. */
+ALWAYS_INLINE void TIER(crc_quads)(const struct pfs_crc_constants *constants,
+				   const struct range *ranges, const uint8_t *order, size_t count,
+				   uint32_t *crc, int fresh)
 {
 	struct TIER(quad) quads[2];
-	const size_t last = (count - 1) / QUAD * QUAD;
 
-	/* Fill up the last quad and what is looked at ahead. */
-	for (size_t i = count; i < count + AHEAD + QUAD; ++i)
-		members[i] = members[last];
+	for (size_t i = 0; i < AHEAD + QUAD && i < count; ++i)
+		TIER(prefetch_lines)(&ranges[order[i]]);
 	for (int i = 0; i < QUAD; ++i)
-		TIER(quad_fold)(constants, quads[0].folded[i], members[i]);
-	for (size_t m = 0;; m += QUAD) {
+		TIER(quad_fold)(constants, quads[0].folded[i], &ranges[order[i]]);
+	for (size_t m = 0; m < count; m += QUAD) {
 		const struct TIER(quad) *now = &quads[m / QUAD % 2];
 		struct TIER(quad) *next = &quads[(m / QUAD + 1) % 2];
+		const uint8_t *o = &order[m];
 		uint64_t raw[QUAD] = {0};
 
+		if (m + QUAD + AHEAD < count) {
 #pragma clang loop unroll(full)
-		for (int i = 0; i < QUAD; ++i) {
-			/* Behind the last quad this folds the filling, for nothing. */
-			TIER(prefetch_lines)(members[m + AHEAD + i]);
-			TIER(quad_fold)(constants, next->folded[i], members[m + QUAD + i]);
-			TIER(quad_words)(now, 2 * i, raw);
+			for (int i = 0; i < QUAD; ++i) {
+				TIER(prefetch_lines)(&ranges[o[i + AHEAD]]);
+				TIER(quad_fold)(constants, next->folded[i], &ranges[o[i + QUAD]]);
+				TIER(quad_words)(now, 2 * i, raw);
+			}
+		} else if (m + QUAD < count) {
+#pragma clang loop unroll(full)
+			for (int i = 0; i < QUAD; ++i) {
+				TIER(quad_fold)(constants, next->folded[i], &ranges[o[i + QUAD]]);
+				TIER(quad_words)(now, 2 * i, raw);
+			}
+		} else {
+#pragma clang loop unroll(full)
+			for (int i = 0; i < QUAD; ++i)
+				TIER(quad_words)(now, 2 * i, raw);
 		}
 #pragma clang loop unroll(full)
 		for (int i = 0; i < QUAD; ++i) {
-			uint32_t *result = &crc[members[m + i] - ranges];
-			size_t length = members[m + i]->length;
+			size_t length = ranges[o[i]].length;
 
-			if (fresh)
-				*result = raw[i] ^ constants->ones[length];
-			else if (m + i < count)
-				*result = raw[i] ^ TIER(advance)(constants, *result, length);
+			crc[o[i]] = raw[i] ^ (fresh ? constants->ones[length]
+						    : TIER(advance)(constants, crc[o[i]], length));
 		}
-		if (m == last)
-			return;
 	}
 }
 
@@ -334,7 +373,7 @@ static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32
 	for (; length >= middle; length -= middle, p += middle)
 		crc = TIER(crc_block)(constants, crc, p, MIDDLE_ITERATIONS,
 				      constants->LONG_ADVANCES[1], (uint8_t *)p, NULL, 0);
-	if (length > 64) {
+	if (length >= 64) {
 		struct range rest = {p, length};
 
 		return TIER(advance)(constants, crc, length) ^
@@ -367,28 +406,22 @@ ALWAYS_INLINE uint32_t TIER(map_and_crc)(const struct pfs_crc_constants *constan
 static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
-	const struct range *members[BATCH + AHEAD + QUAD];
-	size_t short_count = 0;
+	uint8_t order[2 * BATCH];
+	size_t quads = 0;
 
-	for (size_t i = 0; i < count; ++i) {
-		size_t length = ranges[i].length;
+	if (count >= QUAD)
+		quads = TIER(sort_by_blocks)(ranges, count, order) / QUAD * QUAD;
+	else
+		for (size_t i = 0; i < count; ++i)
+			order[i] = i;
+	if (quads && fresh)
+		TIER(crc_quads)(constants, ranges, order, quads, crc, 1);
+	else if (quads)
+		TIER(crc_quads)(constants, ranges, order, quads, crc, 0);
+	for (size_t m = quads; m < count; ++m) {
+		size_t i = order[m];
 
-		if (length - 65 < SHORT_END - 65)
-			members[short_count++] = &ranges[i];
-		else
-			crc[i] = TIER(crc_long)(constants, fresh ? ~0u : crc[i], ranges[i].start,
-						length);
-	}
-	if (short_count < QUAD) {
-		for (size_t m = 0; m < short_count; ++m) {
-			uint32_t *result = &crc[members[m] - ranges];
-
-			*result = TIER(crc_long)(constants, fresh ? ~0u : *result,
-						 members[m]->start, members[m]->length);
-		}
-	} else if (fresh) {
-		TIER(crc_short)(constants, ranges, members, short_count, crc, 1);
-	} else {
-		TIER(crc_short)(constants, ranges, members, short_count, crc, 0);
+		crc[i] = TIER(crc_long)(constants, fresh ? ~0u : crc[i], ranges[i].start,
+					ranges[i].length);
 	}
 }

@@ -190,6 +190,7 @@ static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *b
 {
 	struct range ranges[BATCH];
 	uint32_t crc[BATCH];
+	uint64_t total = 0;
 
 	while (count) {
 		size_t batch = count < BATCH ? count : BATCH;
@@ -197,15 +198,14 @@ static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *b
 		for (size_t i = 0; i < batch; ++i) {
 			ranges[i].start = base + descriptors[i].offset;
 			ranges[i].length = descriptors[i].length;
-			if (i < AHEAD)
-				prefetch_range(ranges[i].start, ranges[i].length);
 		}
 		TIER(crc32c)(constants, ranges, batch, crc, 1);
 		for (size_t i = 0; i < batch; ++i)
-			*sum += (uint32_t)~crc[i];
+			total += (uint32_t)~crc[i];
 		descriptors += batch;
 		count -= batch;
 	}
+	*sum += total;
 }
 
 void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,

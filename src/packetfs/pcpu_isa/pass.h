@@ -119,45 +119,31 @@ ALWAYS_INLINE void TIER(pass_ladder)(uint8_t *p, size_t length, const struct pfs
 				     unsigned int round_count, struct TIER(counts) * counts,
 				     unsigned int counters, uint8_t *copy)
 {
-	const bytes_t all = ~TIER(splat)(0);
 	const size_t last = length - VECTOR;
-	_Alignas(VECTOR) uint8_t tail[VECTOR];
 	bytes_t x[LADDER];
 
-	if (!counters) {
-		/* Sixteen registers are enough to load all vectors before storing one. */
-#pragma clang loop unroll(full)
-		for (size_t v = 0; v < LADDER; ++v)
-			x[v] = TIER(load)(p + (v >= 2 && v * VECTOR > last ? last : v * VECTOR));
-		TIER(map)(x, LADDER, rounds, round_count);
-#pragma clang loop unroll(full)
-		for (size_t v = 0; v < LADDER; ++v) {
-			size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
-
-			if (round_count)
-				TIER(store)(p + at, x[v]);
-			if (copy)
-				TIER(store)(copy + at, x[v]);
-		}
-		return;
-	}
-	/* Otherwise one after the other, the last one from a place where it stays as it was. */
-	TIER(store)(tail, TIER(load)(p + last));
-	counts->room -= LADDER;
+	/* Sixteen registers are enough to load all vectors before storing one. */
 #pragma clang loop unroll(full)
 	for (size_t v = 0; v < LADDER; ++v) {
-		int late = v >= 2 && v * VECTOR > last;
-		size_t at = late ? last : v * VECTOR;
+		size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
+		/* Of a vector that overlaps the one before, only the bytes at its end are new. */
+		bytes_t new =
+		    v < 2 ? ~TIER(splat)(0) : TIER(last)((ptrdiff_t)(at - v * VECTOR) + VECTOR);
 
-		x[0] = TIER(load)(late ? tail : p + at);
-		TIER(count)
-		(counts, counters, x, 1,
-		 v < 2 ? all : TIER(last)((ptrdiff_t)(at - v * VECTOR) + VECTOR));
-		TIER(map)(x, 1, rounds, round_count);
+		x[v] = TIER(load)(p + at);
+		TIER(count)(counts, counters, &x[v], 1, new);
+	}
+	if (counters)
+		counts->room -= LADDER;
+	TIER(map)(x, LADDER, rounds, round_count);
+#pragma clang loop unroll(full)
+	for (size_t v = 0; v < LADDER; ++v) {
+		size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
+
 		if (round_count)
-			TIER(store)(p + at, x[0]);
+			TIER(store)(p + at, x[v]);
 		if (copy)
-			TIER(store)(copy + at, x[0]);
+			TIER(store)(copy + at, x[v]);
 	}
 }
 #endif
@@ -178,6 +164,17 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 	if (counters && counts->room < LADDER + 8)
 		TIER(settle)(counts, counters);
 #if LADDER
+	if (length == 2 * VECTOR && !copy) {
+		/* So common that a table may hold nothing else. */
+		memcpy(x, p, 2 * VECTOR);
+		TIER(count)(counts, counters, x, 2, all);
+		TIER(map)(x, 2, rounds, round_count);
+		if (round_count)
+			memcpy(p, x, 2 * VECTOR);
+		if (counters)
+			counts->room -= 2;
+		return;
+	}
 	if (length - 2 * VECTOR <= (LADDER - 2) * VECTOR) {
 		TIER(pass_ladder)(p, length, rounds, round_count, counts, counters, copy);
 		return;
