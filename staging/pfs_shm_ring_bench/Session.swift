@@ -247,8 +247,8 @@ struct Session: ~Copyable {
                 if let library = lane.library { descriptors.append(library) }
             }
             defer { try? FileDescriptor(rawValue: theirs).close() }
-            try fleet.start(
-                0, arguments: Responder.arguments(cpu: consumerCPU, link: theirs, lanes: lanes), descriptors: descriptors)
+            let arguments = Responder.arguments(cpu: consumerCPU, link: theirs, lanes: lanes)
+            try fleet.start(0, arguments: arguments, descriptors: descriptors)
         }
         self.link = Link(mine)
         self.fleet = fleet
