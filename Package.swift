@@ -24,7 +24,7 @@ let src: [Target] = [
         // Lifetimes: properties that return RawSpan and MutableRawSpan; concerns this module alone, not its clients.
         swiftSettings: swift + [.enableExperimentalFeature("Lifetimes")]),
     .target(
-        name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", "PacketFSMemory", systemPackage],
+        name: "PacketFSRing", dependencies: ["PacketFSUAPI", "CPacketFSShims", systemPackage],
         path: "src/packetfs/ring", swiftSettings: swift),
     .target(name: "CPacketFSGram", path: "src/packetfs/gram_isa", cSettings: c),
     .target(
@@ -47,8 +47,14 @@ let staging: [Target] = [
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
         path: "staging/pfs_proc_pcores", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_shm_ring_bench", dependencies: ["PacketFSRing", "PacketFSMemory", argumentParser],
-        path: "staging/pfs_shm_ring_bench", swiftSettings: swift),
+        name: "pfs_shm_ring_bench",
+        dependencies: [
+            "PacketFSRunner", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
+            .product(name: "Histogram", package: "hdrhistogram-swift"),
+        ],
+        path: "staging/pfs_shm_ring_bench",
+        // The peers are compiled at run time, where their headers are installed.
+        resources: [.embedInCode("peers.txt")], swiftSettings: swift),
     .executableTarget(
         name: "pfs_pcpu_bench",
         dependencies: [
@@ -65,8 +71,9 @@ let tests: [Target] = [
         name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
-        name: "RingTests", dependencies: ["PacketFSRing", "pfs_shm_ring_bench"], path: "tests/src/ring",
-        swiftSettings: swift),
+        name: "RingTests",
+        dependencies: ["PacketFSRing", "pfs_shm_ring_bench", "PacketFSUAPI", "CPacketFSShims", systemPackage],
+        path: "tests/src/ring", swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory"], path: "tests/src/pcpu",
@@ -91,6 +98,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: src + staging + tests,
     swiftLanguageModes: [.v6],

@@ -1,26 +1,17 @@
 import CPacketFSShims
 import Glibc
 import PacketFSRing
-import SystemPackage
+import PacketFSRunner
 
-/// The two loops that are measured. The values are their own sequence numbers, so the consumer checks each of them with
+/// The loops that are measured, around our ring; peers.txt has the same for the others. The values are their own sequence numbers, so the consumer checks each of them with
 /// one comparison.
 enum Flow {
-    /// What the consumer saw.
-    struct Arrival {
-        /// When the last value had been checked, on the monotonic clock.
-        var finished: Int64
-        /// Values that were not the one expected in their place.
-        var mismatches: UInt64
-    }
-
-    /// Pushes the values 0, 1, 2, ... below `count`, `batch` at a time. `lock` is the ring's file, to find out whether the
-    /// consumer is alive when the ring stays full.
+    /// Pushes the values 0, 1, 2, ... below `count`, `batch` at a time.
     @inline(never)
     static func produce(
-        _ count: UInt64, batch: Int, into ring: inout RingProducer, lock: FileDescriptor
-    ) throws(BenchError) {
-        var patience = Patience(peer: .consumer, lock: lock)
+        _ count: UInt64, batch: Int, into ring: inout RingProducer, link: Int32
+    ) throws(ToolError) {
+        var patience = Patience(link: link)
         if batch == 1 {
             var next: UInt64 = 0
             while next < count {
@@ -51,12 +42,13 @@ enum Flow {
         }
     }
 
-    /// Pops `count` values, at most `batch` at a time, and checks each of them.
+    /// Pops `count` values, at most `batch` at a time, and checks each of them. Returns how many were not the one expected
+    /// in their place.
     @inline(never)
     static func consume(
-        _ count: UInt64, batch: Int, from ring: inout RingConsumer, lock: FileDescriptor
-    ) throws(BenchError) -> Arrival {
-        var patience = Patience(peer: .producer, lock: lock)
+        _ count: UInt64, batch: Int, from ring: inout RingConsumer, link: Int32
+    ) throws(ToolError) -> UInt64 {
+        var patience = Patience(link: link)
         var mismatches: UInt64 = 0
         var next: UInt64 = 0
         if batch == 1 {
@@ -68,7 +60,7 @@ enum Flow {
                     try patience.wait()
                 }
             }
-            return Arrival(finished: now(), mismatches: mismatches)
+            return mismatches
         }
         var values = [UInt32](repeating: 0, count: batch)
         while next < count {
@@ -86,46 +78,131 @@ enum Flow {
             mismatches &+= UInt64(wrong)
             next += UInt64(popped)
         }
-        return Arrival(finished: now(), mismatches: mismatches)
+        return mismatches
     }
 
-    /// The monotonic clock, which all processes share, in nanoseconds.
-    static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    /// Sends `samples.count` values there and back, one at a time; notes how long each took in nanoseconds. Returns how
+    /// many came back changed.
+    @inline(never)
+    static func ping(
+        _ samples: UnsafeMutableBufferPointer<UInt32>, out: inout RingProducer, back: inout RingConsumer, link: Int32
+    ) throws(ToolError) -> UInt64 {
+        var patience = Patience(link: link)
+        var mismatches: UInt64 = 0
+        for index in samples.indices {
+            let started = Clock.monotonic()
+            let value = UInt32(truncatingIfNeeded: started)
+            while !out.tryPush(value) { try patience.wait(relaxes: false) }
+            while true {
+                if let answer = back.tryPop() {
+                    samples[index] = UInt32(truncatingIfNeeded: Clock.monotonic() &- started)
+                    mismatches &+= answer == value ? 0 : 1
+                    break
+                }
+                try patience.wait(relaxes: false)
+            }
+        }
+        return mismatches
+    }
+
+    /// Sends back what comes, `count` times. The values are the low bits of the time at which they were sent: with
+    /// `samples`, notes how long each was on its way.
+    @inline(never)
+    static func pong(
+        _ count: Int, samples: UnsafeMutableBufferPointer<UInt32>?, from: inout RingConsumer, back: inout RingProducer,
+        link: Int32
+    ) throws(ToolError) {
+        var patience = Patience(link: link)
+        for index in 0..<count {
+            while true {
+                if let value = from.tryPop() {
+                    if let samples { samples[index] = UInt32(truncatingIfNeeded: Clock.monotonic()) &- value }
+                    while !back.tryPush(value) { try patience.wait(relaxes: false) }
+                    break
+                }
+                try patience.wait(relaxes: false)
+            }
+        }
+    }
+
+    /// Sends `count` records of `byteCount` bytes, copied from memory of this side and numbered in their first 8 bytes.
+    @inline(never)
+    static func produceRecords(
+        _ count: UInt64, byteCount: Int, into ring: inout RingProducer, link: Int32
+    ) throws(ToolError) {
+        var patience = Patience(link: link)
+        let words = (0..<byteCount / 8).map { UInt64($0) &* 0x9e37_79b9_7f4a_7c15 }
+        var next: UInt64 = 0
+        while next < count {
+            do {
+                guard let record = try ring.reserve(byteCount: byteCount) else {
+                    try patience.wait()
+                    continue
+                }
+                words.withUnsafeBytes { record.copyMemory(from: $0) }
+                record.storeBytes(of: next, as: UInt64.self)
+            } catch {
+                throw ToolError(any: error)
+            }
+            ring.commit()
+            next += 1
+        }
+    }
+
+    /// Reads `count` such records in place, each whole. Returns how many were not the ones expected.
+    @inline(never)
+    static func consumeRecords(
+        _ count: UInt64, byteCount: Int, from ring: inout RingConsumer, link: Int32
+    ) throws(ToolError) -> UInt64 {
+        var patience = Patience(link: link)
+        let wordCount = byteCount / 8
+        let expected = (1..<wordCount).reduce(0) { $0 &+ UInt64($1) &* 0x9e37_79b9_7f4a_7c15 }
+        var mismatches: UInt64 = 0
+        var next: UInt64 = 0
+        while next < count {
+            do {
+                guard let record = try ring.peek() else {
+                    try patience.wait()
+                    continue
+                }
+                guard record.count >= byteCount else {
+                    throw ToolError(.verificationFailed, "a record of \(byteCount) bytes ends outside the slab")
+                }
+                let words = UnsafeRawBufferPointer(rebasing: record[..<byteCount]).assumingMemoryBound(to: UInt64.self)
+                var sum: UInt64 = 0
+                for index in 1..<wordCount { sum &+= words[index] }
+                mismatches &+= words[0] == next && sum == expected ? 0 : 1
+            } catch {
+                throw ToolError(any: error)
+            }
+            ring.release()
+            next += 1
+        }
+        return mismatches
     }
 }
 
 /// What a side does when it cannot go on: spin, then give the CPU away, then sleep a little and see whether the peer is
-/// still there.
+/// still there: the kernel hangs the socket between the two up when a side ends.
 private struct Patience {
-    private let peer: Ring.Role
-    private let lock: FileDescriptor
+    private let link: Int32
     private var rounds = 0
 
-    init(peer: Ring.Role, lock: FileDescriptor) {
-        self.peer = peer
-        self.lock = lock
+    init(link: Int32) {
+        self.link = link
     }
 
     /// Rounds are counted over the whole run, not since the last success: it keeps the hot loops free of a reset, and
     /// giving the CPU away now and then costs nothing when both sides have one of their own.
-    mutating func wait() throws(BenchError) {
+    mutating func wait(relaxes: Bool = true) throws(ToolError) {
         rounds &+= 1
         if rounds % 4096 != 0 {
-            pfs_cpu_relax()
+            if relaxes { pfs_cpu_relax() }
             return
         }
         sched_yield()
         guard rounds % (64 * 4096) == 0 else { return }
         usleep(50)
-        let isThere: Bool
-        do {
-            isThere = try Ring.isTaken(peer, lock: lock)
-        } catch {
-            throw .ring(error)
-        }
-        guard isThere else { throw .peerGone("\(peer)") }
+        guard Link.isUp(link) == 1 else { throw Link.gone }
     }
 }

@@ -1,48 +1,56 @@
 import ArgumentParser
-import CPacketFSShims
-import Glibc
+import Histogram
+import PacketFSMemory
 import PacketFSRing
+import PacketFSRunner
 import SystemPackage
 
 /// Measures the shared-memory ring between two processes or two threads.
 @main
 struct RingBench: ParsableCommand {
+    static func main() {
+        Responder.runIfAsked()
+        main(nil)
+    }
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_shm_ring_bench",
-        abstract: "Measure the shared-memory ring: 32-bit values per second between two processes or two threads.",
+        abstract: "Measure the shared-memory ring between two processes or two threads.",
         discussion: """
-            One side pushes the values 0, 1, 2, ..., the other pops them and checks every one. For each batch size the \
-            median of the repeats is reported, in million values per second. The clock runs from the first push to the \
-            last checked value. Nothing is left behind, whatever way the program ends.
+            Throughput: one side pushes the values 0, 1, 2, ..., the other pops them and checks every one; the median of the \
+            repeats counts. The clock runs from the first push to the last checked value. Contenders take turns within \
+            every repeat. Nothing is left behind, whatever way the program ends. See docs/ring.md for reading the figures.
             """,
-        version: "0.1.0")
+        version: PacketFSVersion.current)
 
     @Option(help: "Values handed over at a time, several separated by commas.")
-    var batches = BatchList(sizes: [1, 8, 32, 256])
-
+    var batches = NumberList(sizes: [1, 8, 32, 256])
     @Option(help: "Values per measurement.")
     var ops: UInt64 = 50_000_000
-
-    @Option(help: "Measurements per batch size; the median counts.")
+    @Option(help: "Measurements of each figure; the median counts.")
     var repeats = 5
-
     @Option(help: "Slots of the ring, as a power of two (0 to 24).")
     var ringPow2 = 16
-
     @Option(help: "CPU of the producer. (default: the first that may be used)")
     var cpuProducer: Int?
-
     @Option(help: "CPU of the consumer. (default: the second that may be used)")
     var cpuConsumer: Int?
-
     @Flag(help: "Run both sides as threads of one process instead of two processes.")
     var threads = false
-
+    @Flag(help: "Measure latency too: round trip and one way.")
+    var latency = false
+    @Flag(help: "Measure records in the slab too.")
+    var records = false
+    @Option(help: "Sizes of records in bytes, multiples of 8 from 16 on, separated by commas.")
+    var recordBytes = NumberList(sizes: [16, 64, 256, 1024, 4096, 16384, 65536])
+    @Option(help: "Round trips per measurement of latency.")
+    var trips: UInt64 = 200_000
+    @Flag(help: "Compare with DPDK's rte_ring and boost's spsc_queue, where they are installed.")
+    var peers = false
     @Flag(help: "Print one JSON document and nothing else.")
     var json = false
 
-    @Option(help: .hidden)
-    var worker: Int?
+    private static let slabByteCount = 1 << 20
 
     func validate() throws {
         guard ops > 0 else { throw ValidationError("--ops is 0; at least one value must be sent.") }
@@ -52,117 +60,199 @@ struct RingBench: ParsableCommand {
         guard (0...24).contains(ringPow2) else {
             throw ValidationError("--ring-pow2 is \(ringPow2); it must be from 0 to 24.")
         }
+        guard (1...10_000_000).contains(trips) else {
+            throw ValidationError("--trips is \(trips); it must be from 1 to 10000000.")
+        }
+        guard recordBytes.sizes.allSatisfy({ $0 >= 16 && $0 % 8 == 0 }) else {
+            throw ValidationError("--record-bytes takes multiples of 8 from 16 to 65536.")
+        }
+        guard !peers || ringPow2 >= 2 else {
+            throw ValidationError("--peers needs a --ring-pow2 of at least 2: theirs can be no smaller.")
+        }
     }
 
     func run() throws {
         do {
-            if let worker {
-                try WorkerProcess.serve(byteCount: worker, cpu: cpuConsumer ?? 0)
-            } else {
-                try measure()
-            }
-        } catch let error as BenchError {
-            complain("\(error)")
-            throw ExitCode(error.exitCode)
+            try measure()
+        } catch {
+            let error = ToolError(any: error)
+            FileDescriptor.standardError.writeLine("pfs_shm_ring_bench: \(error)")
+            throw ExitCode(error.exit.rawValue)
         }
     }
 
     private func measure() throws {
         var warnings: [String] = []
-        let placement = try placement(warnings: &warnings)
-        let geometry: RingGeometry
-        do {
-            geometry = try RingGeometry(slots: 1 << UInt32(ringPow2))
-        } catch {
-            throw BenchError.ring(error)
+        let allowed = try CPUs.allowed()
+        let producerCPU = cpuProducer ?? allowed.first ?? 0
+        let consumerCPU = cpuConsumer ?? allowed.dropFirst().first ?? producerCPU
+        if producerCPU == consumerCPU {
+            warnings.append("both sides share CPU \(producerCPU); the figures show the scheduler, not the ring")
         }
-        let region = try SharedFile.create(byteCount: Int(geometry.regionByteCount))
-        var ring: RingProducer
-        do {
-            try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
-            ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.file)
-        } catch {
-            throw BenchError.ring(error)
+        var result = Report.Result()
+        let slots = UInt32(1) << UInt32(ringPow2)
+        let lanes = try makeLanes(slots: slots, result: &result)
+        let started = Clock.monotonic()
+        var session = try Session(
+            lanes: lanes, consumerCPU: consumerCPU, producerCPU: producerCPU, asThread: threads)
+        let kind = threads ? "threads" : "processes"
+        try say("ring of \(slots) slots, two \(kind) on CPUs \(producerCPU) and \(consumerCPU), median of \(repeats)")
+        for peer in result.peers where !peer.present { try say("\(peer.contender): absent: \(peer.reason ?? "")") }
+        try throughput(&session, lanes.contenders, &result, &warnings)
+        if latency {
+            try self.latency(.roundTrip, &session, lanes.contenders, &result)
+            try self.latency(.oneWay, &session, lanes.contenders, &result)
         }
-        // Tried here first, so that the complaint about a CPU that cannot be used is the parent's.
-        try pin(to: placement.consumerCPU)
-        try pin(to: placement.producerCPU)
-        let process = threads ? nil : try WorkerProcess.start(ring: region, cpu: placement.consumerCPU)
-
-        if !json {
-            let kind = threads ? "threads" : "processes"
-            try say(
-                """
-                ring of \(geometry.slots) slots, two \(kind) on CPUs \(placement.producerCPU) and \
-                \(placement.consumerCPU), \(ops) values, median of \(repeats)
-                batch   M ops/s   ns/op   (min ... max M ops/s)
-                """)
-        }
-        var rows: [Row] = []
-        for batch in batches.sizes {
-            let round = Round(count: ops, batch: UInt64(batch))
-            var samples: [Double] = []
-            for _ in 0..<repeats {
-                let outcome: Outcome
-                switch process {
-                case .some(let process):
-                    outcome = try process.measure(round, with: &ring, lock: region.file)
-                case .none:
-                    outcome = try WorkerThread.measure(
-                        round, region: region, with: &ring, cpu: placement.consumerCPU)
-                }
-                guard outcome.mismatches == 0 else {
-                    complain("\(outcome.mismatches) of \(ops) values were not the expected ones at batch size \(batch)")
-                    throw ExitCode(65)
-                }
-                samples.append(Double(ops) * 1e3 / Double(max(1, outcome.elapsedNanoseconds)))
-            }
-            let row = Row(batch: batch, samples: samples)
-            rows.append(row)
-            if row.spread > 0.25 {
-                warnings.append(
-                    "batch \(batch): the samples differ by \(Int(row.spread * 100)) % of the median; "
-                        + "other work on these CPUs makes the figure weak")
-            }
-            if !json { try say(row.line) }
-        }
+        if records { try slab(&session, &result) }
+        result.elapsedNs = Clock.monotonic() - started
         if json {
             let config = Report.Config(
-                mode: threads ? "threads" : "processes", slots: geometry.slots, ops: ops, repeats: repeats,
-                producerCpu: placement.producerCPU, consumerCpu: placement.consumerCPU)
-            let report = Report(
-                version: RingBench.configuration.version, config: config, machine: .current(),
-                result: .init(verified: true, batches: rows), warnings: warnings)
-            try say(try report.text())
+                mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
+                producerCpu: producerCPU, consumerCpu: consumerCPU)
+            try print(Report(config: config, result: result, warnings: warnings).text())
         } else {
+            if !result.ratios.isEmpty { try say("\nours over the best peer (above 1: ours is better)") }
+            for ratio in result.ratios {
+                try say("\(pad(ratio.figure, 22))  \(decimals(ratio.ratio, 2))  (\(ratio.bestPeer))")
+            }
             for warning in warnings { try say("warning: \(warning)") }
         }
     }
 
-    /// The CPUs asked for, or the first two that may be used.
-    private func placement(warnings: inout [String]) throws(BenchError) -> Placement {
-        let first = Int(pfs_next_allowed_cpu(-1))
-        let second = Int(pfs_next_allowed_cpu(Int32(first)))
-        let placement = Placement(
-            producerCPU: cpuProducer ?? max(0, first), consumerCPU: cpuConsumer ?? max(0, second < 0 ? first : second))
-        if placement.producerCPU == placement.consumerCPU {
-            warnings.append(
-                "both sides share CPU \(placement.producerCPU); the figures show the scheduler, not the ring")
+    /// Our two rings and those of the peers that take part.
+    private func makeLanes(slots: UInt32, result: inout Report.Result) throws -> Lanes {
+        let geometry = try RingGeometry(slots: slots, slabByteCount: UInt64(Self.slabByteCount))
+        func ring() throws -> SharedRegion {
+            let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs_ring")
+            try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+            return region
         }
-        return placement
+        let lanes = Lanes()
+        lanes.add(Lane(contender: .packetfs, there: try ring(), back: try ring(), code: nil, library: nil))
+        guard peers else { return lanes }
+        for contender in Contender.allCases where contender != .packetfs {
+            switch PeerCode.compile(contender, slots: slots) {
+            case .absent(let reason):
+                result.peers.append(PeerRow(contender: "\(contender)", present: false, reason: reason))
+            case .library(let file):
+                let code = try PeerCode(library: file)
+                func queue() throws -> SharedRegion {
+                    let region = try SharedRegion.create(byteCount: code.byteCount(), name: "pfs_ring_peer")
+                    code.initialize(region.base)
+                    return region
+                }
+                lanes.add(
+                    Lane(contender: contender, there: try queue(), back: try queue(), code: code, library: file))
+                result.peers.append(PeerRow(contender: "\(contender)", present: true, reason: nil))
+            }
+        }
+        return lanes
     }
 
-    /// A line on standard output, at once.
-    private func say(_ line: String) throws(BenchError) {
+    private func throughput(
+        _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result, _ warnings: inout [String]
+    ) throws {
+        try say("\n          ring   batch   M ops/s   ns/op   (min ... max M ops/s)")
+        for batch in batches.sizes {
+            var samples: [Contender: [Double]] = [:]
+            for _ in 0..<repeats {
+                for contender in contenders {
+                    let outcome = try session.measure(.throughput, contender, count: ops, size: batch)
+                    samples[contender, default: []].append(Double(ops) * 1e3 / Double(outcome.elapsed))
+                }
+            }
+            var best: Row?
+            var own: Row?
+            for contender in contenders {
+                let row = Row(contender, batch: batch, samples: samples[contender] ?? [])
+                if contender == .packetfs {
+                    own = row
+                    result.batches.append(row)
+                } else {
+                    if row.mopsPerS > best?.mopsPerS ?? 0 { best = row }
+                    result.peerBatches.append(row)
+                }
+                if row.spread > 0.25 {
+                    warnings.append(
+                        "\(contender), batch \(batch): the samples differ by \(Int(row.spread * 100)) % of the median; "
+                            + "other work on these CPUs makes the figure weak")
+                }
+                try say(
+                    "\(pad(row.contender, 14))\(pad("\(batch)", 8))\(pad(decimals(row.mopsPerS, 1), 10))"
+                        + "\(pad(decimals(row.nsPerOp, 2), 8))   (\(decimals(row.samplesMopsPerS.min() ?? 0, 1)) ... "
+                        + "\(decimals(row.samplesMopsPerS.max() ?? 0, 1)))")
+            }
+            if let best, let own {
+                result.ratios.append(
+                    RatioRow(
+                        figure: "batch \(batch)", ratio: own.mopsPerS / best.mopsPerS, bestPeer: best.contender))
+            }
+        }
+    }
+
+    private func latency(
+        _ task: Task, _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result
+    ) throws {
+        let name = task == .roundTrip ? "round trip" : "one way"
+        try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
+        var histograms: [Contender: Histogram<UInt64>] = [:]
+        for _ in 0..<repeats {
+            for contender in contenders {
+                let samples = try session.measure(task, contender, count: trips, size: 1).samples
+                var histogram =
+                    histograms.removeValue(forKey: contender)
+                    ?? Histogram<UInt64>(highestTrackableValue: 1 << 32, numberOfSignificantValueDigits: .three)
+                for sample in samples { histogram.record(UInt64(sample)) }
+                histograms[contender] = histogram
+            }
+        }
+        var rows: [LatencyRow] = []
+        for contender in contenders {
+            guard let histogram = histograms[contender] else { continue }
+            let row = LatencyRow(contender, task, histogram)
+            rows.append(row)
+            try say(
+                "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"
+                    + pad("\(row.maxNs)", 10))
+        }
+        result.latencies += rows
+        if let own = rows.first, let best = rows.dropFirst().min(by: { $0.p50Ns < $1.p50Ns }) {
+            result.ratios.append(
+                RatioRow(
+                    figure: "\(name) median", ratio: Double(best.p50Ns) / Double(max(1, own.p50Ns)),
+                    bestPeer: best.contender))
+        }
+    }
+
+    private func slab(_ session: inout Session, _ result: inout Report.Result) throws {
+        try say("\n  record bytes        MB/s   records/s")
+        for size in recordBytes.sizes {
+            // About as much memory traffic at each size, and enough records for a figure.
+            let count = max(1000, min(ops, UInt64(2 << 30) / UInt64(max(size, 256))))
+            var rates: [Double] = []
+            for _ in 0..<repeats {
+                let outcome = try session.measure(.records, .packetfs, count: count, size: size)
+                rates.append(Double(count) * 1e9 / Double(outcome.elapsed))
+            }
+            let rate = median(rates)
+            let row = RecordRow(recordBytes: size, throughputMbPerS: rate * Double(size) / 1e6, recordsPerS: rate)
+            result.records.append(row)
+            try say(
+                "\(pad("\(size)", 14))\(pad(decimals(row.throughputMbPerS, 1), 12))\(pad(decimals(row.recordsPerS, 0), 12))"
+            )
+        }
+    }
+
+    /// A line for people on standard output, at once; nothing with `--json`.
+    private func say(_ line: String) throws(ToolError) {
+        if !json { try print(line) }
+    }
+
+    private func print(_ text: String) throws(ToolError) {
         do {
-            try FileDescriptor.standardOutput.writeAll("\(line)\n".utf8)
+            try FileDescriptor.standardOutput.writeAll("\(text)\n".utf8)
         } catch {
-            throw .output(error as? Errno ?? .ioError)
+            throw ToolError(.io, "the figures could not be written to standard output: \(error)")
         }
-    }
-
-    private func complain(_ message: String) {
-        // With nowhere to complain to, the exit code has to do.
-        _ = try? FileDescriptor.standardError.writeAll("pfs_shm_ring_bench: \(message)\n".utf8)
     }
 }

@@ -1,94 +1,106 @@
 import ArgumentParser
 import FoundationEssentials
-import Glibc
+import Histogram
+import PacketFSRunner
 
-/// The figures of one batch size, in million values per second.
+/// The rate of one contender at one batch size, in million values per second.
 struct Row: Encodable {
+    let contender: String
     let batch: Int
     let mopsPerS: Double
     let nsPerOp: Double
     let samplesMopsPerS: [Double]
 
     /// Samples in the order in which they were taken; at least one.
-    init(batch: Int, samples: [Double]) {
-        let sorted = samples.sorted()
-        let middle = sorted.count / 2
+    init(_ contender: Contender, batch: Int, samples: [Double]) {
+        self.contender = "\(contender)"
         self.batch = batch
-        mopsPerS = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+        mopsPerS = median(samples)
         nsPerOp = 1e3 / mopsPerS
         samplesMopsPerS = samples
     }
 
-    private var least: Double { samplesMopsPerS.min() ?? mopsPerS }
-    private var most: Double { samplesMopsPerS.max() ?? mopsPerS }
-
     /// Distance between the extremes as a fraction of the median.
-    var spread: Double { (most - least) / mopsPerS }
+    var spread: Double { ((samplesMopsPerS.max() ?? 0) - (samplesMopsPerS.min() ?? 0)) / mopsPerS }
+}
 
-    /// The row as people read it.
-    var line: String {
-        pad("\(batch)", 5) + pad(fixed(mopsPerS, 1), 10) + pad(fixed(nsPerOp, 2), 8)
-            + "   (\(fixed(least, 1)) ... \(fixed(most, 1)))"
+/// The latency of one contender in nanoseconds, over all samples of the run.
+struct LatencyRow: Encodable {
+    let contender: String
+    let kind: String
+    let samples: UInt64
+    let p50Ns: UInt64
+    let p99Ns: UInt64
+    let p999Ns: UInt64
+    let maxNs: UInt64
+
+    init(_ contender: Contender, _ kind: Task, _ histogram: Histogram<UInt64>) {
+        self.contender = "\(contender)"
+        self.kind = kind == .roundTrip ? "round_trip" : "one_way"
+        samples = histogram.totalCount
+        p50Ns = histogram.valueAtPercentile(50)
+        p99Ns = histogram.valueAtPercentile(99)
+        p999Ns = histogram.valueAtPercentile(99.9)
+        maxNs = histogram.max
     }
 }
 
-/// What `--json` prints.
+/// The rate of records of one size.
+struct RecordRow: Encodable {
+    let recordBytes: Int
+    let throughputMbPerS: Double
+    let recordsPerS: Double
+}
+
+/// A ring of others, and why it did not take part if it did not.
+struct PeerRow: Encodable {
+    let contender: String
+    let present: Bool
+    let reason: String?
+}
+
+/// Ours over the best of the peers: above 1 is better, for rates and latencies alike.
+struct RatioRow: Encodable {
+    let figure: String
+    let ratio: Double
+    let bestPeer: String
+}
+
+/// What `--json` prints; see docs/ring.md.
 struct Report: Encodable {
     struct Config: Encodable {
         let mode: String
         let slots: UInt32
+        let slabBytes: Int
         let ops: UInt64
         let repeats: Int
         let producerCpu: Int
         let consumerCpu: Int
     }
 
-    struct Machine: Encodable {
-        let cpuModel: String
-        let cpus: Int
-        let kernel: String
-
-        /// The machine that this runs on.
-        static func current() -> Machine {
-            var name = utsname()
-            uname(&name)
-            let kernel = withUnsafeBytes(of: name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            return Machine(cpuModel: cpuModel(), cpus: sysconf(Int32(_SC_NPROCESSORS_ONLN)), kernel: kernel)
-        }
-
-        private static func cpuModel() -> String {
-            guard let file = fopen("/proc/cpuinfo", "r") else { return "unknown" }
-            defer { fclose(file) }
-            while let line = readLine(from: file) {
-                if line.hasPrefix("model name"), let colon = line.firstIndex(of: ":") {
-                    return String(line[line.index(after: colon)...].drop { $0 == " " })
-                }
-            }
-            return "unknown"
-        }
-
-        private static func readLine(from file: UnsafeMutablePointer<FILE>) -> String? {
-            var bytes: [UInt8] = []
-            while case let byte = getc(file), byte != EOF {
-                if byte == 10 { return String(decoding: bytes, as: UTF8.self) }
-                bytes.append(UInt8(truncatingIfNeeded: byte))
-            }
-            return nil
-        }
-    }
-
     struct Result: Encodable {
-        let verified: Bool
-        let batches: [Row]
+        var verified = true
+        var elapsedNs: UInt64 = 0
+        /// Ours; those of the peers stand beside.
+        var batches: [Row] = []
+        var peerBatches: [Row] = []
+        var latencies: [LatencyRow] = []
+        var records: [RecordRow] = []
+        var peers: [PeerRow] = []
+        var ratios: [RatioRow] = []
     }
 
     let schemaVersion = 1
     let tool = "pfs_shm_ring_bench"
-    let version: String
+    let version = PacketFSVersion.current
     let config: Config
-    let machine: Machine
+    let machine = MachineInfo()
     let result: Result
     let warnings: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case schemaVersion, tool, version, config, machine, result, warnings
+    }
 
     /// The document as text.
     func text() throws -> String {
@@ -99,11 +111,11 @@ struct Report: Encodable {
     }
 }
 
-/// The argument of `--batches`: sizes separated by commas.
-struct BatchList: ExpressibleByArgument {
+/// The argument of `--batches` and `--record-bytes`: numbers separated by commas.
+struct NumberList: ExpressibleByArgument {
     let sizes: [Int]
 
-    /// Largest batch that can be asked for.
+    /// Largest number that can be asked for.
     static let limit = 65536
 
     init(sizes: [Int]) {
@@ -112,23 +124,21 @@ struct BatchList: ExpressibleByArgument {
 
     init?(argument: String) {
         let sizes = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-        guard sizes.allSatisfy({ (1...BatchList.limit).contains($0) }) else { return nil }
+        guard sizes.allSatisfy({ (1...NumberList.limit).contains($0) }) else { return nil }
         self.sizes = sizes
     }
 
     var defaultValueDescription: String { sizes.map(String.init).joined(separator: ",") }
 }
 
-/// `text` behind as many spaces as make it `width` characters long.
-private func pad(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(0, width - text.count)) + text
+/// The middle of some values, at least one.
+func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted()
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/// `value` with `digits` digits after the point; the values here are far from the limits of `Int`.
-private func fixed(_ value: Double, _ digits: Int) -> String {
-    var scale = 1
-    for _ in 0..<digits { scale *= 10 }
-    let scaled = Int((value * Double(scale)).rounded())
-    let fraction = "\(scaled % scale)"
-    return "\(scaled / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
+/// `text` behind as many spaces as make it `width` characters long.
+func pad(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
 }

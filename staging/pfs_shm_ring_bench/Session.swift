@@ -1,233 +1,332 @@
 import CPacketFSShims
 import Glibc
+import PacketFSMemory
 import PacketFSRing
-import Synchronization
+import PacketFSRunner
 import SystemPackage
 
-/// One measurement: so many values, so many at a time.
+/// What is measured.
+enum Task: UInt64 {
+    /// Values, so many at a time.
+    case throughput
+    /// One value there and back.
+    case roundTrip
+    /// The same, timed on the way there.
+    case oneWay
+    /// Records in the slab.
+    case records
+}
+
+/// One measurement, as the second side is told.
 struct Round: BitwiseCopyable {
+    var task: UInt64
+    var contender: UInt64
     var count: UInt64
-    var batch: UInt64
+    /// Values at a time, or bytes of a record.
+    var size: UInt64
 }
 
-/// How a measurement went.
-struct Outcome {
-    var elapsedNanoseconds: Int64
-    var mismatches: UInt64
+/// What the second side answers: once when ready, once when done.
+struct Answer: BitwiseCopyable {
+    var finished: UInt64 = 0
+    var mismatches: UInt64 = 0
 }
 
-/// Where the two sides run.
-struct Placement {
-    var producerCPU: Int
-    var consumerCPU: Int
+/// The two queues of a contender, one each way, in memory that both sides map.
+struct Lane: ~Copyable {
+    let contender: Contender
+    let there: SharedRegion
+    let back: SharedRegion
+    /// The peer's code; nil for ours.
+    let code: PeerCode?
+    let library: FileDescriptor?
 }
 
-/// Pins the calling thread to a CPU.
-func pin(to cpu: Int) throws(BenchError) {
-    guard pfs_pin_thread(Int32(clamping: cpu)) == 0 else {
-        throw .unavailable(
-            "CPU \(cpu) cannot be used (\(Errno(rawValue: errno))); `taskset -cp $$` lists those that can")
-    }
-}
+/// The stream socket between the two sides. It carries values of fixed size, and the kernel hangs it up when a side ends.
+struct Link: ~Copyable {
+    let descriptor: FileDescriptor
 
-/// Attaches a side, with the benchmark's kind of error.
-private func attached<T: ~Copyable>(_ body: () throws(RingError) -> T) throws(BenchError) -> T {
-    do {
-        return try body()
-    } catch {
-        throw .ring(error)
-    }
-}
+    static var gone: ToolError { ToolError(.system, "the consumer ended before the measurement was over") }
 
-/// The consumer in a process of its own: the same executable, started anew.
-///
-/// The two talk over a socket, which the worker finds as its descriptor 0 while the ring's file is 3: a `Round` there, an
-/// empty answer when ready, another when done. The worker ends when the socket does, and when its parent dies.
-struct WorkerProcess: ~Copyable {
-    private let process: pid_t
-    private let channel: Channel
-
-    /// What a worker is started with, behind the name of the program.
-    static let ringFile = FileDescriptor(rawValue: 3)
-
-    private init(process: pid_t, channel: consuming Channel) {
-        self.process = process
-        self.channel = channel
-    }
-
-    /// Starts a consumer for the ring in `ring`, to be pinned to `cpu`.
-    static func start(ring: borrowing SharedFile, cpu: Int) throws(BenchError) -> WorkerProcess {
+    /// Both ends.
+    static func pair() throws(ToolError) -> (Int32, Int32) {
         var ends: [Int32] = [0, 0]
         let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
         guard socketpair(AF_UNIX, type, 0, &ends) == 0 else {
-            throw .system("socketpair", Errno(rawValue: errno))
+            throw ToolError(.system, "socketpair: \(Errno(rawValue: errno))")
         }
-        let theirs = Channel(file: FileDescriptor(rawValue: ends[1]))
-        let channel = Channel(file: FileDescriptor(rawValue: ends[0]))
-
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, theirs.file.rawValue, 0)
-        posix_spawn_file_actions_adddup2(&actions, ring.file.rawValue, WorkerProcess.ringFile.rawValue)
-
-        let words = ["pfs_shm_ring_bench", "--worker", "\(ring.byteCount)", "--cpu-consumer", "\(cpu)"]
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
-        defer { arguments.forEach { free($0) } }
-        arguments.append(nil)
-        var child: pid_t = 0
-        let status = posix_spawn(&child, "/proc/self/exe", &actions, nil, arguments, environ)
-        guard status == 0 else {
-            throw .system("starting the consumer process", Errno(rawValue: status))
-        }
-        return WorkerProcess(process: child, channel: channel)
+        return (ends[0], ends[1])
     }
 
-    /// Runs one measurement with this process as the producer.
-    func measure(_ round: Round, with ring: inout RingProducer, lock: FileDescriptor) throws(BenchError) -> Outcome {
-        try channel.send(round)
-        _ = try channel.receive(Report.self, from: "consumer")
-        let started = Flow.now()
-        try Flow.produce(round.count, batch: Int(round.batch), into: &ring, lock: lock)
-        let report = try channel.receive(Report.self, from: "consumer")
-        return Outcome(elapsedNanoseconds: report.finished - started, mismatches: report.mismatches)
+    init(_ raw: Int32) { descriptor = FileDescriptor(rawValue: raw) }
+
+    /// 1 as long as the other end is open.
+    static let isUp: PeerCode.Alive = { raw in
+        var entry = pollfd(fd: raw, events: 0, revents: 0)
+        return poll(&entry, 1, 0) == 0 ? 1 : 0
     }
 
-    deinit {
-        // The worker ends by itself once it sees the end of the socket; the kill is for one that is stuck.
-        kill(process, SIGKILL)
-        var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+    func send<T: BitwiseCopyable>(_ value: T) throws(ToolError) {
+        try withUnsafeBytes(of: value) { (bytes) throws(ToolError) in try send(bytes) }
     }
 
-    /// The worker's side: serves measurements until the parent closes the socket.
-    static func serve(byteCount: Int, cpu: Int) throws(BenchError) {
-        guard pfs_die_with_parent() == 0 else {
-            throw .system("prctl(PR_SET_PDEATHSIG)", Errno(rawValue: errno))
-        }
-        try pin(to: cpu)
-        let channel = Channel(file: FileDescriptor(rawValue: 0))
-        let region = try SharedFile(mapping: ringFile, byteCount: byteCount)
-        var ring = try attached { () throws(RingError) in
-            try RingConsumer(attaching: region.base, byteCount: region.byteCount, lock: region.file)
-        }
-        while let round = try channel.receiveOrEnd(Round.self) {
-            try channel.send(Report(finished: 0, mismatches: 0))
-            let arrival = try Flow.consume(round.count, batch: Int(round.batch), from: &ring, lock: region.file)
-            try channel.send(Report(finished: arrival.finished, mismatches: arrival.mismatches))
+    /// MSG_NOSIGNAL: a dead peer is an error, not a signal.
+    func send(_ bytes: UnsafeRawBufferPointer) throws(ToolError) {
+        var rest = bytes
+        while let base = rest.baseAddress, rest.count > 0 {
+            let sent = Glibc.send(descriptor.rawValue, base, rest.count, Int32(MSG_NOSIGNAL))
+            guard sent > 0 else { throw Link.gone }
+            rest = UnsafeRawBufferPointer(rebasing: rest[sent...])
         }
     }
 
-    private struct Report: BitwiseCopyable {
-        var finished: Int64
-        var mismatches: UInt64
-    }
-}
-
-/// Both sides as threads of this process.
-enum WorkerThread {
-    /// Runs one measurement with the calling thread as the producer and a new thread as the consumer.
-    static func measure(
-        _ round: Round, region: borrowing SharedFile, with ring: inout RingProducer, cpu: Int
-    ) throws(BenchError) -> Outcome {
-        let job = ThreadedRound(
-            base: region.base, byteCount: region.byteCount, file: region.file, round: round, cpu: cpu)
-        var thread = pthread_t()
-        let status = pthread_create(&thread, nil, ThreadedRound.main, Unmanaged.passRetained(job).toOpaque())
-        guard status == 0 else {
-            Unmanaged.passUnretained(job).release()
-            throw .system("starting the consumer thread", Errno(rawValue: status))
-        }
-        while !job.ready.load(ordering: .acquiring) {
-            usleep(50)
-        }
-        let started = Flow.now()
-        let produced = Result { () throws(BenchError) in
-            try Flow.produce(round.count, batch: Int(round.batch), into: &ring, lock: region.file)
-        }
-        pthread_join(thread, nil)
-        let arrival = try job.result.get()
-        try produced.get()
-        return Outcome(elapsedNanoseconds: arrival.finished - started, mismatches: arrival.mismatches)
-    }
-
-    /// What the thread is given and what it leaves behind. `ready` and the join order all accesses.
-    private final class ThreadedRound {
-        let base: UnsafeMutableRawPointer
-        let byteCount: Int
-        let file: FileDescriptor
-        let round: Round
-        let cpu: Int
-        let ready = Atomic(false)
-        var result: Result<Flow.Arrival, BenchError> = .failure(.peerGone("consumer"))
-
-        init(base: UnsafeMutableRawPointer, byteCount: Int, file: FileDescriptor, round: Round, cpu: Int) {
-            self.base = base
-            self.byteCount = byteCount
-            self.file = file
-            self.round = round
-            self.cpu = cpu
-        }
-
-        static let main: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-            if let argument {
-                Unmanaged<ThreadedRound>.fromOpaque(argument).takeRetainedValue().run()
-            }
-            return nil
-        }
-
-        private func run() {
-            result = Result { () throws(BenchError) in
-                // Whatever happens here, the producer must not wait for ever.
-                defer { ready.store(true, ordering: .releasing) }
-                try pin(to: cpu)
-                var ring = try attached { () throws(RingError) in
-                    try RingConsumer(attaching: base, byteCount: byteCount, lock: file)
-                }
-                ready.store(true, ordering: .releasing)
-                return try Flow.consume(round.count, batch: Int(round.batch), from: &ring, lock: file)
-            }
-        }
-    }
-}
-
-/// A stream socket that carries values of fixed size between two processes of the same program.
-private struct Channel: ~Copyable {
-    let file: FileDescriptor
-
-    func send<T: BitwiseCopyable>(_ value: T) throws(BenchError) {
-        // A message this small goes through whole. MSG_NOSIGNAL: a dead peer is an error, not a signal.
-        let sent = withUnsafeBytes(of: value) {
-            Glibc.send(file.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-        }
-        guard sent == MemoryLayout<T>.size else {
-            throw .system("talking to the other side of the benchmark", Errno(rawValue: errno))
-        }
-    }
-
-    func receive<T: BitwiseCopyable>(_ type: T.Type, from peer: String) throws(BenchError) -> T {
-        guard let value = try receiveOrEnd(type) else { throw .peerGone(peer) }
-        return value
+    func receive(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var received = 0
+        repeat {
+            received = recv(descriptor.rawValue, buffer.baseAddress, buffer.count, Int32(MSG_WAITALL))
+        } while received < 0 && errno == EINTR
+        return received == buffer.count
     }
 
     /// Nil at the end of the stream.
-    func receiveOrEnd<T: BitwiseCopyable>(_ type: T.Type) throws(BenchError) -> T? {
-        let size = MemoryLayout<T>.size
-        return try withUnsafeTemporaryAllocation(byteCount: size, alignment: MemoryLayout<T>.alignment) {
-            (buffer) throws(BenchError) -> T? in
-            var received = 0
-            repeat {
-                received = recv(file.rawValue, buffer.baseAddress, size, Int32(MSG_WAITALL))
-            } while received < 0 && errno == EINTR
-            if received == 0 || (received < 0 && errno == ECONNRESET) { return nil }
-            guard received == size else {
-                throw .system("listening to the other side of the benchmark", Errno(rawValue: errno))
+    func receive<T: BitwiseCopyable>(_ initial: T) -> T? {
+        var value = initial
+        return withUnsafeMutableBytes(of: &value) { receive(into: $0) } ? value : nil
+    }
+
+    deinit { try? descriptor.close() }
+}
+
+/// The side that answers: the consumer, in a process or a thread of its own.
+enum Responder {
+    /// First argument of a consumer process.
+    static let marker = "__consumer"
+
+    static func arguments(cpu: Int, link: Int32, lanes: Lanes) -> [String] {
+        var words = [marker, "\(cpu)", "\(link)"]
+        lanes.forEach { lane in
+            words.append(
+                "\(lane.contender.rawValue),\(lane.there.fileDescriptor.rawValue),\(lane.back.fileDescriptor.rawValue),"
+                    + "\(lane.library?.rawValue ?? -1)")
+        }
+        return words
+    }
+
+    /// Returns at once in an ordinary start; in a consumer process serves until the producer hangs up, and exits.
+    static func runIfAsked() {
+        let words = CommandLine.arguments
+        guard words.count > 4, words[1] == marker, let cpu = Int(words[2]), let link = Int32(words[3]) else { return }
+        do {
+            guard pfs_set_parent_death_signal(SIGKILL) == 0 else {
+                throw ToolError(.system, "prctl(PR_SET_PDEATHSIG): \(Errno(rawValue: errno))")
             }
-            return buffer.loadUnaligned(as: T.self)
+            let lanes = Lanes()
+            for word in words.dropFirst(4) {
+                let numbers = word.split(separator: ",").compactMap { Int32($0) }
+                guard numbers.count == 4, let contender = Contender(rawValue: Int(numbers[0])) else {
+                    throw ToolError(.usage, "\(marker) is for the benchmark itself")
+                }
+                let library = numbers[3] < 0 ? nil : FileDescriptor(rawValue: numbers[3])
+                lanes.add(
+                    Lane(
+                        contender: contender, there: try SharedRegion.map(FileDescriptor(rawValue: numbers[1])),
+                        back: try SharedRegion.map(FileDescriptor(rawValue: numbers[2])),
+                        code: try library.map { file throws(ToolError) in try PeerCode(library: file) },
+                        library: library))
+            }
+            try serve(Link(link), cpu: cpu, lanes: lanes)
+            exit(0)
+        } catch {
+            FileDescriptor.standardError.writeLine("consumer: \(error)")
+            exit(ToolExit.system.rawValue)
         }
     }
 
+    /// Serves measurements until the other side hangs up.
+    static func serve(_ link: consuming Link, cpu: Int, lanes: Lanes) throws {
+        try CPUs.pin(to: [cpu])
+        let socket = link.descriptor.rawValue
+        let ours = lanes.first!
+        var consumer = try RingConsumer(
+            attaching: ours.there.base, byteCount: ours.there.byteCount, lock: ours.there.fileDescriptor)
+        var producer = try RingProducer(
+            attaching: ours.back.base, byteCount: ours.back.byteCount, lock: ours.back.fileDescriptor)
+        while let round = link.receive(Round(task: 0, contender: 0, count: 0, size: 0)) {
+            guard let task = Task(rawValue: round.task), let contender = Contender(rawValue: Int(round.contender)),
+                let lane = lanes.lane(contender)
+            else { throw Link.gone }
+            let count = Int(round.count)
+            let keepsSamples = task == .oneWay
+            var samples = [UInt32](repeating: 0, count: keepsSamples ? count : 0)
+            try link.send(Answer())
+            var answer = Answer()
+            switch (task, lane.code) {
+            case (.throughput, nil):
+                answer.mismatches = try Flow.consume(round.count, batch: Int(round.size), from: &consumer, link: socket)
+            case (.records, _):
+                answer.mismatches = try Flow.consumeRecords(
+                    round.count, byteCount: Int(round.size), from: &consumer, link: socket)
+            case (_, nil):
+                try samples.withUnsafeMutableBufferPointer { buffer in
+                    try Flow.pong(
+                        count, samples: keepsSamples ? buffer : nil, from: &consumer, back: &producer, link: socket)
+                }
+            case (.throughput, let code?):
+                guard
+                    code.consume(lane.there.base, round.count, round.size, &answer.mismatches, Link.isUp, socket) == 0
+                else { throw Link.gone }
+            case (_, let code?):
+                let status = samples.withUnsafeMutableBufferPointer {
+                    code.pong(
+                        lane.there.base, lane.back.base, round.count, keepsSamples ? $0.baseAddress : nil, Link.isUp,
+                        socket)
+                }
+                guard status == 0 else { throw Link.gone }
+            }
+            answer.finished = Clock.monotonic()
+            try link.send(answer)
+            if keepsSamples { try samples.withUnsafeBytes { try link.send($0) } }
+        }
+    }
+}
+
+/// The lanes of a run; ours is the first.
+final class Lanes: @unchecked Sendable {
+    // Unchecked: filled before the second thread starts, and only read afterwards.
+    final class Box {
+        let lane: Lane
+        init(_ lane: consuming Lane) { self.lane = lane }
+        var there: SharedRegion { _read { yield lane.there } }
+        var back: SharedRegion { _read { yield lane.back } }
+        var code: PeerCode? { lane.code }
+        var library: FileDescriptor? { lane.library }
+        var contender: Contender { lane.contender }
+    }
+    private var boxes: [Box] = []
+
+    func add(_ lane: consuming Lane) { boxes.append(Box(lane)) }
+    var first: Box? { boxes.first }
+    var contenders: [Contender] { boxes.map(\.contender) }
+    func lane(_ contender: Contender) -> Box? { boxes.first { $0.contender == contender } }
+    func forEach(_ body: (Box) -> Void) { boxes.forEach(body) }
+}
+
+/// The side that asks and measures: the producer.
+struct Session: ~Copyable {
+    private let link: Link
+    private let fleet: Fleet
+    private let thread: pthread_t?
+    private let lanes: Lanes
+    private var producer: RingProducer
+    private var consumer: RingConsumer
+
+    /// Starts the other side, in a process or a thread.
+    init(lanes: Lanes, consumerCPU: Int, producerCPU: Int, asThread: Bool) throws {
+        // Tried here first, so that the complaint about a CPU that cannot be used comes once, from here.
+        try CPUs.pin(to: [consumerCPU])
+        try CPUs.pin(to: [producerCPU])
+        let ours = lanes.first!
+        let producer = try RingProducer(
+            attaching: ours.there.base, byteCount: ours.there.byteCount, lock: ours.there.fileDescriptor)
+        let consumer = try RingConsumer(
+            attaching: ours.back.base, byteCount: ours.back.byteCount, lock: ours.back.fileDescriptor)
+        let (mine, theirs) = try Link.pair()
+        var fleet = Fleet()
+        var thread: pthread_t?
+        if asThread {
+            let job = Unmanaged.passRetained(ThreadJob(link: theirs, cpu: consumerCPU, lanes: lanes)).toOpaque()
+            var started = pthread_t()
+            guard pthread_create(&started, nil, ThreadJob.main, job) == 0 else {
+                throw ToolError(.system, "the consumer thread cannot be started")
+            }
+            thread = started
+        } else {
+            var descriptors = [FileDescriptor(rawValue: theirs)]
+            lanes.forEach { lane in
+                descriptors += [lane.there.fileDescriptor, lane.back.fileDescriptor]
+                if let library = lane.library { descriptors.append(library) }
+            }
+            defer { try? FileDescriptor(rawValue: theirs).close() }
+            let arguments = Responder.arguments(cpu: consumerCPU, link: theirs, lanes: lanes)
+            try fleet.start(0, arguments: arguments, descriptors: descriptors)
+        }
+        self.link = Link(mine)
+        self.fleet = fleet
+        self.thread = thread
+        self.lanes = lanes
+        self.producer = producer
+        self.consumer = consumer
+    }
+
+    /// Runs one measurement: nanoseconds from the first push to the last checked value, and the samples of a latency.
+    mutating func measure(
+        _ task: Task, _ contender: Contender, count: UInt64, size: Int
+    ) throws -> (elapsed: UInt64, samples: [UInt32]) {
+        guard let lane = lanes.lane(contender) else { throw Link.gone }
+        let socket = link.descriptor.rawValue
+        let isLatency = task == .roundTrip || task == .oneWay
+        var samples = [UInt32](repeating: 0, count: isLatency ? Int(count) : 0)
+        try link.send(
+            Round(task: task.rawValue, contender: UInt64(contender.rawValue), count: count, size: UInt64(size)))
+        guard link.receive(Answer()) != nil else { throw Link.gone }
+        let started = Clock.monotonic()
+        var mismatches: UInt64 = 0
+        switch (task, lane.code) {
+        case (.throughput, nil):
+            try Flow.produce(count, batch: size, into: &producer, link: socket)
+        case (.records, _):
+            try Flow.produceRecords(count, byteCount: size, into: &producer, link: socket)
+        case (_, nil):
+            mismatches = try samples.withUnsafeMutableBufferPointer {
+                try Flow.ping($0, out: &producer, back: &consumer, link: socket)
+            }
+        case (.throughput, let code?):
+            guard code.produce(lane.there.base, count, UInt64(size), Link.isUp, socket) == 0 else { throw Link.gone }
+        case (_, let code?):
+            let status = samples.withUnsafeMutableBufferPointer {
+                code.ping(lane.there.base, lane.back.base, count, $0.baseAddress!, &mismatches, Link.isUp, socket)
+            }
+            guard status == 0 else { throw Link.gone }
+        }
+        guard let answer = link.receive(Answer()) else { throw Link.gone }
+        if task == .oneWay, !samples.withUnsafeMutableBytes({ link.receive(into: $0) }) { throw Link.gone }
+        mismatches += answer.mismatches
+        guard mismatches == 0 else {
+            throw ToolError(
+                .verificationFailed,
+                "\(mismatches) of \(count) values were not the expected ones (\(contender), \(size))")
+        }
+        return (max(1, answer.finished &- started), samples)
+    }
+
+    /// Hangs up and waits for the other side.
     deinit {
-        try? file.close()
+        shutdown(link.descriptor.rawValue, Int32(SHUT_RDWR))
+        if let thread { pthread_join(thread, nil) }
+        // A consumer process is ended by the fleet's own end.
+    }
+}
+
+/// What the consumer thread is given.
+private final class ThreadJob {
+    private let link: Int32
+    private let cpu: Int
+    private let lanes: Lanes
+
+    init(link: Int32, cpu: Int, lanes: Lanes) {
+        self.link = link
+        self.cpu = cpu
+        self.lanes = lanes
+    }
+
+    static let main: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+        guard let argument else { return nil }
+        let job = Unmanaged<ThreadJob>.fromOpaque(argument).takeRetainedValue()
+        do {
+            try Responder.serve(Link(job.link), cpu: job.cpu, lanes: job.lanes)
+        } catch {
+            FileDescriptor.standardError.writeLine("consumer thread: \(error)")
+        }
+        return nil
     }
 }

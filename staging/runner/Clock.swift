@@ -1,13 +1,13 @@
 import Glibc
 
 /// Nanoseconds of one of the system's clocks.
-enum Clock {
+public enum Clock {
     /// CLOCK_MONOTONIC: comparable between processes of one machine.
-    static func monotonic() -> UInt64 { read(CLOCK_MONOTONIC) }
+    public static func monotonic() -> UInt64 { read(CLOCK_MONOTONIC) }
     /// CPU time that the calling process has used.
-    static func processCPU() -> UInt64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+    public static func processCPU() -> UInt64 { read(CLOCK_PROCESS_CPUTIME_ID) }
     /// Wall-clock time since 1970.
-    static func realtime() -> UInt64 { read(CLOCK_REALTIME) }
+    public static func realtime() -> UInt64 { read(CLOCK_REALTIME) }
 
     private static func read(_ clock: clockid_t) -> UInt64 {
         var time = timespec()

@@ -27,7 +27,7 @@ public enum ChildEnd: Sendable, Equatable, CustomStringConvertible {
 ///
 /// Liveness comes from the kernel: each child has a pidfd that becomes readable when it ends. Not thread-safe: one thread
 /// starts, watches and ends the fleet (the kernel's parent-death signal is tied to the thread that started a child).
-struct Fleet: ~Copyable {
+public struct Fleet: ~Copyable {
     private struct Child {
         let pid: pid_t
         let pidfd: FileDescriptor
@@ -37,7 +37,8 @@ struct Fleet: ~Copyable {
     private var pollSet: [pollfd] = []
     private var pollIndices: [Int] = []
 
-    init() {}
+    /// Without children.
+    public init() {}
 
     deinit {
         // Reached only on an error's way out: an orderly run has waited for every child already.
@@ -54,7 +55,7 @@ struct Fleet: ~Copyable {
     func pid(_ index: Int) -> pid_t? { children[index]?.pid }
 
     /// Starts this executable again with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
-    mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
+    public mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
         func check(_ result: Int32, _ call: String) throws(ToolError) {
             guard result == 0 else {
                 throw ToolError(

@@ -2,7 +2,7 @@ import Glibc
 import SystemPackage
 
 /// `value` with exactly `places` decimals, independent of the locale.
-func decimals(_ value: Double, _ places: Int) -> String {
+public func decimals(_ value: Double, _ places: Int) -> String {
     guard value.isFinite else { return "\(value)" }
     let scale = pow(10, Double(places))
     let scaled = (abs(value) * scale).rounded()

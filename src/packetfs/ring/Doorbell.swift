@@ -17,6 +17,9 @@ import Synchronization
 /// would be lost. The kernel closes the last gap, between the second look and sleeping, by sleeping only while the word
 /// is still 1.
 ///
+/// theoretical/ring/ring.pml models this; its steps are S1 and S2 (arm), S3 (look again), S4 and S5 (sleep), S6 (disarm), and
+/// R1 (fence), R2 (look at the word), R3 (take it) and R4 (wake).
+///
 /// One sleeper at a time; any number of ringers, in any processes. Whoever writes nonsense into the word causes wake-ups
 /// for nothing or a sleep that lasts to its timeout, nothing else.
 public struct Doorbell: @unchecked Sendable {
@@ -82,6 +85,14 @@ public struct Doorbell: @unchecked Sendable {
         if word.pointee.load(ordering: .relaxed) != 0 {
             wake()
         }
+    }
+
+    /// Wakes the sleeper whatever the word says. For a side that takes over: its predecessor may have died after it published
+    /// and before it rang, or after it took the announcement back for the sleeper and before the system call.
+    func ringAnyway() {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)  // [F2] pairs with [F1]
+        _ = word.pointee.exchange(0, ordering: .relaxed)
+        _ = pfs_futex_wake(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1)
     }
 
     @usableFromInline

@@ -30,6 +30,9 @@ import SystemPackage
 /// - [M1] `format` stores `magic` with release after everything else; [M2] attach loads it with acquire first.
 /// - [F1] and [F2], the two full fences of going to sleep and of waking: see ``Doorbell``.
 ///
+/// theoretical/ring holds a model of all this that Spin explores (`just model-check`); its steps P0 to P5 and C0 to C4 are named
+/// in the sources.
+///
 /// The fences order atomic accesses only; no plain data depends on them. A thread sanitizer, which does not model
 /// fences, therefore sees every happens-before edge that the data needs.
 ///

@@ -49,6 +49,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         producerBell = Doorbell(Word(region.header, \.producer_sleeps))
         bell = Doorbell(Word(region.header, \.consumer_sleeps))
         self.lock = taken
+        producerBell.ringAnyway()  // Model step C0: the ring that a predecessor may have owed.
     }
 
     /// Number of slots; all of them can be used.
@@ -127,6 +128,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// index or a position that cannot be true; a bad position is passed over with ``release(_:)``, like a record.
     public mutating func peek(ahead: Int = 0) throws(RingError) -> UnsafeRawBufferPointer? {
         precondition(ahead >= 0, "there is no record before the oldest one")
+        // Model step C1.
         if ahead >= Int(knownHead &- tail) {
             guard try ahead < checkedCount() else { return nil }
         }
@@ -143,6 +145,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     ///
     /// Only what peek has reached can be released: more stops the program.
     public mutating func release(_ count: Int = 1) {
+        // Model step C3.
         precondition(count >= 0 && count <= Int(knownHead &- tail), "releasing \(count) records that were never seen")
         tail &+= UInt32(truncatingIfNeeded: count)
         tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]

@@ -66,6 +66,7 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         consumerBell = Doorbell(Word(region.header, \.consumer_sleeps))
         bell = Doorbell(Word(region.header, \.producer_sleeps))
         self.lock = taken
+        consumerBell.ringAnyway()  // Model step P0: the ring that a predecessor may have owed.
     }
 
     /// Number of slots; all of them can be used.
@@ -170,9 +171,9 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
             end = record.upperBound
         }
         next = record.upperBound
-        // Stored before head: should this process die in between, the next producer leaves a gap, which is harmless.
+        // Model step P3, before P4: should this process die in between, the next producer leaves a gap, which is harmless.
         slabNextWord.pointee.store(next == slabUnits ? 0 : UInt32(truncatingIfNeeded: next), ordering: .relaxed)
-        // There is a slot, as checked above.
+        // Model step P4. There is a slot, as checked above.
         _ = tryPush(UInt32(truncatingIfNeeded: record.lowerBound))
     }
 
@@ -181,7 +182,7 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         reserved = nil
     }
 
-    /// The start of `units` contiguous free units if there are such and a slot; 0 units ask for a slot only.
+    /// Model step P1: the start of `units` contiguous free units if there are such and a slot; 0 units ask for a slot only.
     ///
     /// The records in the ring occupy the slab from the oldest one's position up to `next`, around the end if need be.
     /// Where the oldest one is stands in its slot, which this side wrote: no shadow table is needed, and a producer that

@@ -3,10 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <sched.h>
-#include <signal.h>
 #include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,31 +36,4 @@ int pfs_ofd_byte_is_locked(int fd, int64_t offset)
 	    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
 
 	return fcntl(fd, F_OFD_GETLK, &lock) < 0 ? -1 : lock.l_type != F_UNLCK;
-}
-
-int pfs_pin_thread(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	if (cpu >= 0)
-		CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set);
-}
-
-int pfs_next_allowed_cpu(int after)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return -1;
-	for (int cpu = after + 1; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &set))
-			return cpu;
-	return -1;
-}
-
-int pfs_die_with_parent(void)
-{
-	return prctl(PR_SET_PDEATHSIG, SIGKILL);
 }

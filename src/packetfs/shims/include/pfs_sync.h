@@ -23,13 +23,6 @@ int pfs_futex_wake(const uint32_t *word, int waiters);
 int pfs_ofd_lock_byte(int fd, int64_t offset);
 int pfs_ofd_byte_is_locked(int fd, int64_t offset);
 
-/* Restricts the calling thread to one CPU. */
-int pfs_pin_thread(int cpu);
-/* The lowest CPU above `after` on which the calling thread may run, or -1; start with -1. */
-int pfs_next_allowed_cpu(int after);
-/* Has the kernel send SIGKILL to this process when the thread that started it ends. */
-int pfs_die_with_parent(void);
-
 /* Asks for the cache lines of count bytes, to be read soon; never faults. */
 static inline void pfs_prefetch(const void *bytes, long count)
 {
