@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * The loops that a C programmer would write, and the two that measure what memory gives. The benchmark compiles this file
- * when it starts, with cc -O3 -march=native, and loads the result: the compiler's best for this very machine.
+ * The loops that a C programmer would write, and the two that measure what memory gives. The
+ * benchmark compiles this file when it starts, with cc -O3 -march=native, and loads the result: the
+ * compiler's best for this very machine.
  *
- * All have one signature: bytes, their number, an operand; the result keeps the compiler from dropping the work.
+ * All have one signature: bytes, their number, an operand; the result keeps the compiler from
+ * dropping the work.
  */
 #include <stddef.h>
 #include <stdint.h>
