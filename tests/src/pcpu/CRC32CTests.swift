@@ -19,7 +19,7 @@ import Testing
     @Test func combineTakesHugeLengths() {
         // Appending n zero bytes in one step or in two is the same; a length of nothing changes nothing.
         let a: UInt32 = 0x1234_5678
-        for n: UInt64 in [1, 1 << 20, 1 << 40, UInt64.max / 2] as [UInt64] {
+        for n in [1, 1 << 20, 1 << 40, UInt64.max / 2] {
             let once = CRC32C.combine(a, 0, lengthB: n + 5)
             #expect(CRC32C.combine(CRC32C.combine(a, 0, lengthB: n), 0, lengthB: 5) == once)
             #expect(once != a)
