@@ -89,6 +89,8 @@ struct ProcPcores: ParsableCommand {
     var sharedRange = false
     @Flag(help: "Recompute what every pcore did with the reference implementation; exit 65 if anything differs.")
     var verify = false
+    @Flag(help: "Print how each program would be executed on this CPU, and run nothing.")
+    var explain = false
     @Flag(help: "Write one JSON document to standard output and nothing else there.")
     var json = false
     @Flag(help: "No progress on standard error.")
@@ -96,7 +98,7 @@ struct ProcPcores: ParsableCommand {
 
     func run() throws {
         do {
-            try measure()
+            if explain { try write(explanation()) } else { try measure() }
         } catch let interrupted as Interrupted {
             complain("interrupted before there were figures")
             throw ExitCode(128 + interrupted.signal)
@@ -207,6 +209,11 @@ struct ProcPcores: ParsableCommand {
         } catch {
             throw ToolError(.usage, "\(prog == nil ? "--op" : "--prog"): \(error)")
         }
+    }
+
+    private func explanation() throws(ToolError) -> String {
+        let isa = try Kernels.selected()
+        return try programMix().entries.map { Plan($0.program, isa: isa).explanation }.joined(separator: "\n\n")
     }
 
     private func write(_ text: String) throws {

@@ -2,10 +2,10 @@ import Glibc
 import PacketFSPCPU
 
 /// Which kernels a tool runs.
-enum Kernels {
+public enum Kernels {
     /// The best tier of this CPU, or the one that `PACKETFS_FORCE_ISA` names. Pcores inherit the environment, so parent and
     /// pcores choose alike.
-    static func selected() throws(ToolError) -> ISA {
+    public static func selected() throws(ToolError) -> ISA {
         do {
             return try ISA.select(environment: getenv("PACKETFS_FORCE_ISA").map { String(cString: $0) })
         } catch {

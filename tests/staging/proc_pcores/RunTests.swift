@@ -161,6 +161,15 @@ struct RunTests {
         }
     }
 
+    @Test("--explain prints the plan and runs nothing")
+    func explain() throws {
+        let result = try Tool.run(["--explain", "--prog", "xor:255,add:7,xor:255,crc32c,counteq:0"])
+        #expect(result.status == 0)
+        #expect(result.output.contains("xor:255,add:7,xor:255,crc32c,counteq:0 on "))
+        #expect(result.output.contains("crc32c") && result.output.contains("counteq"), "\(result.output)")
+        #expect(!result.errors.contains("running"))
+    }
+
     @Test("A shared range with a writing program runs, warns, and cannot be verified")
     func sharedRange() throws {
         let result = try Tool.run(
