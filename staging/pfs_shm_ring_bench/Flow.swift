@@ -24,7 +24,9 @@ enum Flow {
             return
         }
         var next: UInt64 = 0
-        var values = [UInt32](repeating: 0, count: batch)
+        // Plain memory: an array's bounds checks would keep the filling loop from being vectorised, as it is for the peers.
+        let values = UnsafeMutablePointer<UInt32>.allocate(capacity: batch)
+        defer { values.deallocate() }
         while next < count {
             let size = Int(min(UInt64(batch), count - next))
             for index in 0..<size {
@@ -32,7 +34,7 @@ enum Flow {
             }
             var sent = 0
             while sent < size {
-                let pushed = ring.push(contentsOf: values.span.extracting(sent..<size))
+                let pushed = ring.push(contentsOf: Span(_unsafeStart: values + sent, count: size - sent))
                 sent += pushed
                 if pushed == 0 {
                     try patience.wait()
@@ -62,9 +64,11 @@ enum Flow {
             }
             return mismatches
         }
-        var values = [UInt32](repeating: 0, count: batch)
+        let values = UnsafeMutablePointer<UInt32>.allocate(capacity: batch)
+        values.initialize(repeating: 0, count: batch)
+        defer { values.deallocate() }
         while next < count {
-            var span = values.mutableSpan
+            var span = MutableSpan(_unsafeStart: values, count: batch)
             let popped = ring.pop(into: &span)
             if popped == 0 {
                 try patience.wait()

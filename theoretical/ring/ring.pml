@@ -288,10 +288,11 @@ inline ring(side, bell)
  */
 inline ring_anyway(side, bell)
 {
-#ifdef BUG_ATTACH_RINGS_IF_ARMED
-	ring(side, bell);
+#if defined(BUG_NO_RING_AT_ATTACH)
+	skip
+#elif defined(BUG_ATTACH_RINGS_IF_ARMED)
+	ring(side, bell)
 #else
-#ifndef BUG_NO_RING_AT_ATTACH
 	atomic {
 		MAY_DIE(side);
 		full_fence(side)
@@ -305,7 +306,6 @@ inline ring_anyway(side, bell)
 		locked(side, bell);
 		asleep[bell] = 0
 	}
-#endif
 #endif
 }
 
