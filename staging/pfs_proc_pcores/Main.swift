@@ -46,7 +46,7 @@ struct ProcPcores: ParsableCommand {
     var ringPow2 = 16
     @Option(
         help:
-            "Slab of each ring in MiB: room for the records that wait in it (default: 64 MiB over all pcores, from 1/4 to 1 each)."
+            "Slab of each ring in MiB: room for the records that wait in it (default: 128 MiB over all pcores, from 1/2 to 1 each)."
     )
     var slabMb: Int?
     @Option(help: "File to copy to the start of the blob (default: a seeded pattern).")

@@ -49,7 +49,7 @@ public struct ProcPcoresRun {
     private static let tick: UInt64 = 5_000_000
     private static let sampleInterval: UInt64 = 500_000_000
     /// Records produced for one pcore before the next one gets its turn: enough to be worth a switch of processes.
-    private static let turn = 256
+    private static let turn = 512
     /// What pcores may take to end, in an orderly run and in one that has failed or was interrupted.
     private static let orderlyGrace: UInt64 = 10_000_000_000
     private static let hastyGrace: UInt64 = 400_000_000

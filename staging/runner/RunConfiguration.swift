@@ -19,10 +19,10 @@ public struct RunConfiguration: Sendable {
     public var alignment = 64
     /// Ring slots are 2 to this power.
     public var ringPowerOfTwo = 16
-    /// Bytes of each ring's slab. Unless set: 64 MiB over all pcores, from 256 KiB to 1 MiB each, and room for two records.
+    /// Bytes of each ring's slab. Unless set: 128 MiB over all pcores, from 512 KiB to 1 MiB each, and room for two records.
     ///
-    /// All of it is allocated before the first record, so many pcores with large slabs take long to start; 240 records of
-    /// 64 descriptors, in 256 KiB, are more than a pcore executes in a scheduler's time slice among many.
+    /// All of it is allocated before the first record, so many pcores with large slabs take long to start; 480 records of
+    /// 64 descriptors, in 512 KiB, are more than a pcore executes in a scheduler's time slice among many.
     public var slabByteCount: Int {
         get { chosenSlabByteCount ?? max(defaultSlabByteCount, minimumSlabByteCount) }
         set { chosenSlabByteCount = newValue }
@@ -75,7 +75,7 @@ public struct RunConfiguration: Sendable {
             descriptors: descriptorsPerRecord,
             instructions: carriesProgram ? mix.entries.map(\.program.steps.count).max() ?? 0 : 0)
     }
-    private var defaultSlabByteCount: Int { min(max((64 << 20) / max(pcores, 1) & ~4095, 256 << 10), 1 << 20) }
+    private var defaultSlabByteCount: Int { min(max((128 << 20) / max(pcores, 1) & ~4095, 512 << 10), 1 << 20) }
     /// Two records, each rounded up to whole units of the slab, and the gap that keeps full and empty apart.
     private var minimumSlabByteCount: Int {
         2 * (recordByteCount + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
