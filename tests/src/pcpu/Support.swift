@@ -78,7 +78,9 @@ func expectReferenceResults(
 func randomProgram(using generator: inout some RandomNumberGenerator, maximumSteps: Int) throws -> Program {
     let special: [UInt8] = [0, 1, 7, 0x7F, 0x80, 0xFF]
     let count = Int.random(in: 1...maximumSteps, using: &generator)
-    let ops = Bool.random(using: &generator) ? Op.allCases : [Op.xor, .add, .xor, .add, Op.allCases.randomElement()!]
+    let ops =
+        Bool.random(using: &generator)
+        ? Op.allCases : [Op.xor, .add, .xor, .add, Op.allCases.randomElement(using: &generator)!]
     return try Program(
         (0..<count).map { _ in
             let op = ops.randomElement(using: &generator)!
