@@ -50,7 +50,6 @@ let staging: [Target] = [
         name: "pfs_shm_ring_bench",
         dependencies: [
             "PacketFSRunner", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
-            .product(name: "Histogram", package: "hdrhistogram-swift"),
         ],
         path: "staging/pfs_shm_ring_bench",
         // The peers are compiled at run time, where their headers are installed.
@@ -98,7 +97,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: src + staging + tests,
     swiftLanguageModes: [.v6],

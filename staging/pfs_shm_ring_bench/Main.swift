@@ -1,5 +1,4 @@
 import ArgumentParser
-import Histogram
 import PacketFSMemory
 import PacketFSRing
 import PacketFSRunner
@@ -195,21 +194,17 @@ struct RingBench: ParsableCommand {
     ) throws {
         let name = task == .roundTrip ? "round trip" : "one way"
         try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
-        var histograms: [Contender: Histogram<UInt64>] = [:]
+        var collected: [Contender: [UInt64]] = [:]
         for _ in 0..<repeats {
             for contender in contenders {
                 let samples = try session.measure(task, contender, count: trips, size: 1).samples
-                var histogram =
-                    histograms.removeValue(forKey: contender)
-                    ?? Histogram<UInt64>(highestTrackableValue: 1 << 32, numberOfSignificantValueDigits: .three)
-                for sample in samples { histogram.record(UInt64(sample)) }
-                histograms[contender] = histogram
+                collected[contender, default: []] += samples.map { UInt64($0) }
             }
         }
         var rows: [LatencyRow] = []
         for contender in contenders {
-            guard let histogram = histograms[contender] else { continue }
-            let row = LatencyRow(contender, task, histogram)
+            guard let samples = collected[contender] else { continue }
+            let row = LatencyRow(contender, task, samples.sorted())
             rows.append(row)
             try say(
                 "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"

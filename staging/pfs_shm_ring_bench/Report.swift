@@ -1,6 +1,5 @@
 import ArgumentParser
 import FoundationEssentials
-import Histogram
 import PacketFSRunner
 
 /// The rate of one contender at one batch size, in million values per second.
@@ -34,14 +33,21 @@ struct LatencyRow: Encodable {
     let p999Ns: UInt64
     let maxNs: UInt64
 
-    init(_ contender: Contender, _ kind: Task, _ histogram: Histogram<UInt64>) {
+    init(_ contender: Contender, _ kind: Task, _ sorted: [UInt64]) {
         self.contender = "\(contender)"
         self.kind = kind == .roundTrip ? "round_trip" : "one_way"
-        samples = histogram.totalCount
-        p50Ns = histogram.valueAtPercentile(50)
-        p99Ns = histogram.valueAtPercentile(99)
-        p999Ns = histogram.valueAtPercentile(99.9)
-        maxNs = histogram.max
+        samples = UInt64(sorted.count)
+        p50Ns = Self.percentile(50, of: sorted)
+        p99Ns = Self.percentile(99, of: sorted)
+        p999Ns = Self.percentile(99.9, of: sorted)
+        maxNs = sorted.last ?? 0
+    }
+
+    /// The smallest of the `sorted` values that at least `percent` of a hundred do not exceed; 0 where there are none.
+    private static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
+        guard !sorted.isEmpty else { return 0 }
+        let rank = (percent / 100 * Double(sorted.count)).rounded(.up)
+        return sorted[min(max(Int(rank), 1), sorted.count) - 1]
     }
 }
 

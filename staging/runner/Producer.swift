@@ -5,9 +5,13 @@ import PacketFSRing
 import SystemPackage
 
 /// The parent's end of one pcore's ring, with the stream of descriptors that goes into it. Used by one thread.
-struct Lane: ~Copyable {
+///
+/// A class, because arrays hold no non-copyable elements and Swift 6.3.1 crashes when it compiles other ways to keep them for
+/// the thread sanitizer. What changes is unchecked: exclusivity checks at run time took a sixth of the producer's time, and
+/// a single thread that never calls back cannot break the rule.
+final class Lane {
     private let region: SharedRegion
-    private var ring: RingProducer
+    @exclusivity(unchecked) private var ring: RingProducer
     private let generator: RandomDescriptors
     private let pcore: Int
     private let mix: ProgramMix
@@ -19,9 +23,9 @@ struct Lane: ~Copyable {
     private let limit: UInt64
     private let lowWater: Int
     /// Whether the ring is being filled: from when it was found below the low-water mark until it is full.
-    private var isFilling = true
+    @exclusivity(unchecked) private var isFilling = true
     /// Records put into the ring so far.
-    private(set) var produced: UInt64 = 0
+    @exclusivity(unchecked) private(set) var produced: UInt64 = 0
 
     /// The descriptor that the pcore inherits to attach to the ring.
     var descriptor: FileDescriptor { region.fileDescriptor }
@@ -57,7 +61,7 @@ struct Lane: ~Copyable {
     /// A ring above the low-water mark is left alone: following a pcore record by record would keep the producer, and the
     /// cache lines of the indices, busy for nothing.
     /// - Returns: how many.
-    mutating func produce(atMost count: Int) throws(RingError) -> Int {
+    func produce(atMost count: Int) throws(RingError) -> Int {
         if !isFilling {
             guard ring.count < lowWater else { return 0 }
             isFilling = true
@@ -84,44 +88,4 @@ struct Lane: ~Copyable {
 
     /// Wakes the pcore so that it looks at the phase.
     func wake() { ring.notifyConsumer() }
-}
-
-/// The lanes of a run, in the order of their pcores.
-///
-/// An array cannot hold non-copyable elements, and stored in objects every access to them would be checked at run time,
-/// which took a sixth of the producer's time. (swift-collections has such an array; Swift 6.3.1 crashes when it compiles
-/// that for the thread sanitizer.)
-struct Lanes: ~Copyable {
-    private let storage: UnsafeMutableBufferPointer<Lane>
-    private(set) var count = 0
-
-    /// Room for `capacity` lanes.
-    init(capacity: Int) {
-        storage = .allocate(capacity: capacity)
-    }
-
-    deinit {
-        storage.extracting(..<count).deinitialize()
-        storage.deallocate()
-    }
-
-    var indices: Range<Int> { 0..<count }
-
-    /// Precondition: there is room.
-    mutating func append(_ lane: consuming Lane) {
-        precondition(count < storage.count, "no room for another lane")
-        storage.initializeElement(at: count, to: lane)
-        count += 1
-    }
-
-    subscript(index: Int) -> Lane {
-        _read {
-            precondition(indices.contains(index), "no such lane")
-            yield storage[index]
-        }
-        _modify {
-            precondition(indices.contains(index), "no such lane")
-            yield &storage[index]
-        }
-    }
 }

@@ -238,7 +238,7 @@ public struct ProcPcoresRun {
         let control = try ControlRegion(parameters: parameters(), mix: configuration.mix)
         let geometry = try RingGeometry(
             slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
-        var lanes = Lanes(capacity: count)
+        var lanes: [Lane] = []
         var fleet = Fleet()
         for index in 0..<count {
             let lane = try Lane(
@@ -263,11 +263,11 @@ public struct ProcPcoresRun {
         let start = Clock.monotonic()
         if fault == nil {
             control.start()
-            fault = try produce(&lanes, &fleet, control, start: start, baseline: baseline, signals)
+            fault = try produce(lanes, &fleet, control, start: start, baseline: baseline, signals)
         }
         control.stop()
         let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
-        for index in lanes.indices { lanes[index].wake() }
+        for lane in lanes { lane.wake() }
         try CPUs.pin(to: allowed)
         let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
         if fault == nil, let pcore = ended.forced.first {
@@ -302,7 +302,7 @@ public struct ProcPcoresRun {
 
     /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
     private func produce(
-        _ lanes: inout Lanes, _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
+        _ lanes: [Lane], _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
         baseline: Double?,
         _ signals: TerminationSignals
     ) throws -> RunFault? {
@@ -336,17 +336,19 @@ public struct ProcPcoresRun {
                 return nil
             }
             // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
-            if try fillAll(&lanes) == 0 {
+            if try fill(lanes) == 0 {
                 doorbell.arm()
-                if try fillAll(&lanes) == 0 { _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick))) }
+                if try fill(lanes) == 0 {
+                    _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick)))
+                }
                 doorbell.disarm()
             }
         }
     }
 
-    private func fillAll(_ lanes: inout Lanes) throws(RingError) -> Int {
+    private func fill(_ lanes: [Lane]) throws(RingError) -> Int {
         var made = 0
-        for index in lanes.indices { made += try lanes[index].produce(atMost: Self.turn) }
+        for lane in lanes { made += try lane.produce(atMost: Self.turn) }
         return made
     }
 
