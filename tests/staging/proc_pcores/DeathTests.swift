@@ -25,10 +25,10 @@ struct DeathTests {
 
     @Test("50 runs with a random pcore or the producer killed at a random moment")
     func kills() throws {
-        let before = try leftoverFiles()
+        let folder = try BlobFolder()
         var random = SystemRandomNumberGenerator()
         for round in 0..<50 {
-            let (running, pcores) = try start()
+            let (running, pcores) = try start(["--huge-dir", folder.path])
             usleep(.random(in: 0...80_000, using: &random))
             let victimIsProducer = round % 3 == 0
             let victim = victimIsProducer ? running.process.processIdentifier : pcores.randomElement(using: &random)!
@@ -45,7 +45,7 @@ struct DeathTests {
                 #expect(result.output.contains("ended early"), "figures are printed all the same")
             }
         }
-        #expect(try leftoverFiles() == before)
+        #expect(try folder.contents() == [])
     }
 
     @Test("A killed producer is reported by a pcore")
@@ -59,15 +59,15 @@ struct DeathTests {
 
     @Test("Ctrl-C and SIGTERM end a run with its figures", arguments: [SIGINT, SIGTERM, SIGHUP])
     func interruption(signal: Int32) throws {
-        let before = try leftoverFiles()
-        let (running, pcores) = try start(["--json"])
+        let folder = try BlobFolder()
+        let (running, pcores) = try start(["--json", "--huge-dir", folder.path])
         usleep(20_000)
         kill(running.process.processIdentifier, signal)
         let result = try running.finish()
         #expect(result.status == 128 + signal && !result.wasSignalled, "\(result.errors)")
         #expect(try result.result()["ended_early"] as? String != nil)
         expectGone(pcores, within: 10)
-        #expect(try leftoverFiles() == before)
+        #expect(try folder.contents() == [])
     }
 
     @Test("Ctrl-C during the baseline")

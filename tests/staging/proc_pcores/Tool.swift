@@ -114,9 +114,15 @@ enum Processes {
     }
 }
 
-/// Files of a run that would outlive it. Other tests use shared memory at the same time, so only our names count; memory and
-/// huge pages cannot outlive the processes, which are counted separately (`just acceptance` compares the pools).
-func leftoverFiles() throws -> [String] {
-    try ["/dev/shm", "/tmp"].flatMap { try FileManager.default.contentsOfDirectory(atPath: $0) }
-        .filter { $0.hasPrefix("pfs_proc_pcores") || $0.hasPrefix("packetfs") }.sorted()
+/// A folder in memory for a run's blob, which must be empty whenever no run is on.
+///
+/// Anything else that a run has is memory without a name, which cannot outlive its processes; those are counted separately
+/// (and `just acceptance` compares the pools of huge pages).
+struct BlobFolder: ~Copyable {
+    let path = "/dev/shm/pfs-blobs-\(UUID())"
+
+    init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func contents() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path) }
 }
