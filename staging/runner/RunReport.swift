@@ -1,18 +1,7 @@
-import FoundationEssentials
 import PacketFSPCPU
 
-/// The machine-readable report of a run: one JSON document, described in docs/reports.md.
-///
-/// Units are in the names; MB is 10^6 bytes. Totals are decimal strings because JSON numbers do not hold 64 bits everywhere.
-struct RunReport: Encodable {
-    let schemaVersion = 1
-    let tool = "pfs_proc_pcores"
-    let version = PacketFSVersion.current
-    let config: Config
-    let machine = MachineInfo()
-    let result: Result
-    let warnings: [String]
-
+/// What pfs_proc_pcores puts into its ``ToolReport``.
+enum RunReport {
     struct Config: Encodable {
         let pcores: Int
         let durationSeconds: Double?
@@ -108,18 +97,15 @@ struct RunReport: Encodable {
             case pcoreCpuNs, pcores
         }
     }
-
-    private enum CodingKeys: String, CodingKey {
-        case schemaVersion, tool, version, config, machine, result, warnings
-    }
 }
 
 extension RunOutcome {
     /// The report as one JSON document, with `warnings` that were given while the run was on.
     public func json(warnings: [String]) throws -> String {
         let mix = configuration.mix
-        let report = RunReport(
-            config: .init(
+        let report = ToolReport(
+            tool: "pfs_proc_pcores",
+            config: RunReport.Config(
                 pcores: configuration.pcores,
                 durationSeconds: configuration.recordsPerPCore == nil ? configuration.durationSeconds : nil,
                 recordsPerPcore: configuration.recordsPerPCore, blobBytes: configuration.blobByteCount,
@@ -131,7 +117,7 @@ extension RunOutcome {
                 carriesProgram: configuration.carriesProgram,
                 seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
                 producerCpu: producerCPU),
-            result: .init(
+            result: RunReport.Result(
                 bytes: final.bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds,
                 throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
                 cpupwn: final.cpupwn, cpupwnPerCpu: final.cpupwnPerCPU, records: final.records,
@@ -149,10 +135,7 @@ extension RunOutcome {
                         totals: pcore.totals.map { "\($0)" })
                 }),
             warnings: warnings)
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self)
+        return try report.text()
     }
 
     /// The summary for people.
