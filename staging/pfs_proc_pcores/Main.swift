@@ -67,6 +67,11 @@ struct ProcPcores: ParsableCommand {
     var programs = ProgramTransport.inlineProgram
     @Option(help: "Where samples are appended as CSV; an empty value writes none.")
     var csv = "logs/pcores_metrics.csv"
+    @Option(
+        help:
+            "Folder for a CSV of samples by pcore, one file per run; an empty value writes none (default: pcores beside --csv; none without --csv)."
+    )
+    var pcoreCsv: String?
     @Option(help: "Take the blob from this hugetlbfs directory instead of a memfd.")
     var hugeDir: String?
     @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
@@ -113,19 +118,19 @@ struct ProcPcores: ParsableCommand {
 
     private func measure() throws {
         let configuration = try runConfiguration()
-        let log = try configuration.csv.map { path throws(ToolError) in try MetricsLog(path) }
+        let log = try MetricsLog(configuration)
         let progress = Progress(isQuiet: quiet)
         if configuration.sharedRange, configuration.mix.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
         let run = try ProcPcoresRun(configuration) { event in
             progress.show(event)
-            if case .sample(let sample) = event { log?.append(sample, isFinal: false, configuration) }
+            if case .sample(let sample) = event { log.append(sample) }
         }
         let outcome = try run.run()
         progress.finish()
-        log?.append(outcome.final, isFinal: true, configuration)
-        if let failure = log?.failure { progress.warn(failure.description) }
+        log.append(final: outcome)
+        if let failure = log.failure { progress.warn(failure.description) }
         if outcome.backing.kind == .small, configuration.pages == .automatic {
             progress.warn("the blob got ordinary pages only; `just hugepages` shows how to reserve huge ones")
         }
@@ -134,7 +139,7 @@ struct ProcPcores: ParsableCommand {
     }
 
     /// Turns what is wrong with the outcome, if anything, into the exit code.
-    private func end(_ outcome: RunOutcome, _ log: MetricsLog?) throws {
+    private func end(_ outcome: RunOutcome, _ log: MetricsLog) throws {
         switch outcome.fault {
         case .interrupted(let signal)?:
             throw ExitCode(128 + signal)
@@ -151,7 +156,7 @@ struct ProcPcores: ParsableCommand {
             throw ToolError(
                 .system, "\(outcome.rejectedRecords) records were out of bounds: shared memory was corrupted")
         }
-        if let failure = log?.failure { throw failure }
+        if let failure = log.failure { throw failure }
     }
 
     private func runConfiguration() throws(ToolError) -> RunConfiguration {
@@ -179,8 +184,16 @@ struct ProcPcores: ParsableCommand {
         configuration.pinsProducer = !noPinProducer
         configuration.producerCPU = producerCpu
         configuration.csv = csv.isEmpty ? nil : FilePath(csv)
+        configuration.pcoreCSV = pcoreFolder
         try configuration.validate()
         return configuration
+    }
+
+    private var pcoreFolder: FilePath? {
+        guard let pcoreCsv else {
+            return csv.isEmpty ? nil : FilePath(csv).removingLastComponent().appending("pcores")
+        }
+        return pcoreCsv.isEmpty ? nil : FilePath(pcoreCsv)
     }
 
     private func bytes(_ mebibytes: Int, _ flag: String) throws(ToolError) -> Int {
@@ -236,19 +249,37 @@ enum ProgramTransport: EnumerableFlag {
     case inlineProgram, fixedProgram
 }
 
-/// The CSV log, with its first failure kept: a log that cannot be written does not end a run, but is not forgotten.
+/// The CSV logs, with their first failure kept: a log that cannot be written does not end a run, but is not forgotten.
 private final class MetricsLog {
-    private let file: MetricsCSV
+    private let configuration: RunConfiguration
+    private let aggregate: MetricsCSV?
+    private let pcores: PCoreCSV?
     private(set) var failure: ToolError?
 
-    init(_ path: FilePath) throws(ToolError) { file = try MetricsCSV(path) }
-
-    func append(_ sample: Sample, isFinal: Bool, _ configuration: RunConfiguration) {
-        do {
-            try file.append(sample, isFinal: isFinal, configuration: configuration)
-        } catch {
-            failure = failure ?? error
+    init(_ configuration: RunConfiguration) throws(ToolError) {
+        self.configuration = configuration
+        aggregate = try configuration.csv.map { path throws(ToolError) in try MetricsCSV(path) }
+        pcores = try configuration.pcoreCSV.map { folder throws(ToolError) in
+            try PCoreCSV(in: folder, configuration: configuration)
         }
+    }
+
+    func append(_ sample: Sample) {
+        keep { () throws(ToolError) in
+            try aggregate?.append(sample, isFinal: false, configuration: configuration)
+            try pcores?.append(sample)
+        }
+    }
+
+    func append(final outcome: RunOutcome) {
+        keep { () throws(ToolError) in
+            try aggregate?.append(outcome.final, isFinal: true, configuration: configuration)
+            try pcores?.append(final: outcome)
+        }
+    }
+
+    private func keep(_ body: () throws(ToolError) -> Void) {
+        do { try body() } catch { failure = failure ?? error }
     }
 }
 

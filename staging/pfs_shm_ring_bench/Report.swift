@@ -31,6 +31,8 @@ struct LatencyRow: Encodable {
     let p99Ns: UInt64
     let p999Ns: UInt64
     let maxNs: UInt64
+    /// The samples by size, smallest first; empty buckets are left out.
+    let buckets: [LatencyBucket]
 
     init(_ contender: Contender, _ kind: Task, _ sorted: [UInt64]) {
         self.contender = "\(contender)"
@@ -40,6 +42,7 @@ struct LatencyRow: Encodable {
         p99Ns = Self.percentile(99, of: sorted)
         p999Ns = Self.percentile(99.9, of: sorted)
         maxNs = sorted.last ?? 0
+        buckets = LatencyBucket.counting(sorted)
     }
 
     /// The smallest of the `sorted` values that at least `percent` of a hundred do not exceed; 0 where there are none.
@@ -47,6 +50,30 @@ struct LatencyRow: Encodable {
         guard !sorted.isEmpty else { return 0 }
         let rank = (percent / 100 * Double(sorted.count)).rounded(.up)
         return sorted[min(max(Int(rank), 1), sorted.count) - 1]
+    }
+}
+
+/// How many samples took from `fromNs` up to, but not including, `toNs`.
+///
+/// Buckets are 1 ns wide below 16 ns; above, each power of two is cut into sixteen, so that a bucket is at most 1/16 wide.
+struct LatencyBucket: Encodable {
+    let fromNs: UInt64
+    let toNs: UInt64
+    var count: UInt64
+
+    /// The non-empty buckets of `sorted` samples.
+    static func counting(_ sorted: [UInt64]) -> [LatencyBucket] {
+        var buckets: [LatencyBucket] = []
+        for sample in sorted {
+            if let last = buckets.last, sample < last.toNs {
+                buckets[buckets.count - 1].count += 1
+            } else {
+                let shift = max(0, 59 - sample.leadingZeroBitCount)
+                let from = sample >> shift << shift
+                buckets.append(LatencyBucket(fromNs: from, toNs: from + 1 << shift, count: 1))
+            }
+        }
+        return buckets
     }
 }
 

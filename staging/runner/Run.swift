@@ -7,6 +7,14 @@ import PacketFSRing
 import Synchronization
 import SystemPackage
 
+/// What one pcore has counted up to a sample.
+public struct PCoreSample: Sendable {
+    /// The CPU it is pinned to.
+    public var cpu: Int
+    /// Payload bytes and records executed, records refused, and how often it slept, so far.
+    public var bytes: UInt64, records: UInt64, rejectedRecords: UInt64, sleeps: UInt64
+}
+
 /// A sample of a run in progress, taken every half second and once at the end.
 public struct Sample: Sendable {
     /// Nanoseconds since measurement started.
@@ -23,6 +31,8 @@ public struct Sample: Sendable {
     public var cpuCount: Int
     /// The kernels that run.
     public var isa: ISA
+    /// The counters of each pcore; empty in the final sample, where ``RunOutcome/pcores`` has them.
+    public var pcores: [PCoreSample] = []
 
     /// Aggregate rate over the baseline's.
     public var cpupwn: Double? { baselineMegabytesPerSecond.map { megabytesPerSecond / $0 } }
@@ -355,11 +365,16 @@ public struct ProcPcoresRun {
     private func sample(_ control: borrowing ControlRegion, at elapsed: UInt64, after last: Sample) -> Sample {
         var next = last
         (next.bytes, next.records, next.descriptors) = (0, 0, 0)
+        next.pcores.removeAll(keepingCapacity: true)
         for index in 0..<configuration.pcores {
             let block = control.block(index)
             next.bytes += block[.bytes]
             next.records += block[.records]
             next.descriptors += block[.descriptors]
+            next.pcores.append(
+                PCoreSample(
+                    cpu: cpu(of: index), bytes: block[.bytes], records: block[.records],
+                    rejectedRecords: block[.rejectedRecords], sleeps: block[.sleeps]))
         }
         next.elapsedNanoseconds = elapsed
         let seconds = Double(elapsed - last.elapsedNanoseconds) / 1e9

@@ -60,6 +60,8 @@ public struct RunConfiguration: Sendable {
     public var producerCPU: Int?
     /// Where samples are appended; nil writes none.
     public var csv: FilePath?
+    /// The folder that takes a file of samples by pcore; nil writes none.
+    public var pcoreCSV: FilePath?
 
     /// The defaults with `mix`.
     public init(mix: ProgramMix) {
