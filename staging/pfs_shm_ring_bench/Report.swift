@@ -55,7 +55,7 @@ struct LatencyRow: Encodable {
 
 /// How many samples took from `fromNs` up to, but not including, `toNs`.
 ///
-/// Buckets are 1 ns wide below 16 ns; above, each power of two is cut into sixteen, so that a bucket is at most 1/16 wide.
+/// Buckets are 1 ns wide below 32 ns; above, each power of two is cut into sixteen, so that a bucket is at most 1/16 of its start wide.
 struct LatencyBucket: Encodable {
     let fromNs: UInt64
     let toNs: UInt64
@@ -69,8 +69,8 @@ struct LatencyBucket: Encodable {
                 buckets[buckets.count - 1].count += 1
             } else {
                 let shift = max(0, 59 - sample.leadingZeroBitCount)
-                let from = sample >> shift << shift
-                buckets.append(LatencyBucket(fromNs: from, toNs: from + 1 << shift, count: 1))
+                let from = (sample >> shift) << shift
+                buckets.append(LatencyBucket(fromNs: from, toNs: from + (1 << shift), count: 1))
             }
         }
         return buckets
