@@ -80,6 +80,9 @@ let tests: [Target] = [
     .testTarget(
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
+    .testTarget(
+        name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench"],
+        path: "tests/staging/pictures", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

@@ -104,8 +104,8 @@ public final class PCoreCSV {
     private func row(
         now: UInt64, elapsed: UInt64, pcore: Int, counters: PCoreSample, rate: UInt64, cpuNanoseconds: UInt64?
     ) {
-        field(now / 1_000_000, decimals: 3)
-        field(elapsed / 1_000_000, decimals: 3)
+        field(Self.milliseconds(now), decimals: 3)
+        field(Self.milliseconds(elapsed), decimals: 3)
         field(UInt64(pcore))
         field(UInt64(counters.cpu))
         field(counters.bytes)
@@ -114,7 +114,7 @@ public final class PCoreCSV {
         field(counters.rejectedRecords)
         field(counters.sleeps)
         if let cpuNanoseconds {
-            field(cpuNanoseconds / 1_000_000, decimals: 3)
+            field(Self.milliseconds(cpuNanoseconds), decimals: 3)
         } else {
             rows.append(UInt8(ascii: ","))
         }
@@ -146,6 +146,8 @@ public final class PCoreCSV {
             throw ToolError(.io, "cannot append to \(path): \(error)")
         }
     }
+
+    private static func milliseconds(_ nanoseconds: UInt64) -> UInt64 { (nanoseconds + 500_000) / 1_000_000 }
 
     /// Tenths of 10^6 bytes per second.
     private static func tenths(_ bytes: UInt64, over nanoseconds: UInt64) -> UInt64 {

@@ -368,13 +368,14 @@ public struct ProcPcoresRun {
         next.pcores.removeAll(keepingCapacity: true)
         for index in 0..<configuration.pcores {
             let block = control.block(index)
-            next.bytes += block[.bytes]
-            next.records += block[.records]
+            // Each counter is read once, so that the pcores' rows add up to the aggregate's.
+            let pcore = PCoreSample(
+                cpu: cpu(of: index), bytes: block[.bytes], records: block[.records],
+                rejectedRecords: block[.rejectedRecords], sleeps: block[.sleeps])
+            next.bytes += pcore.bytes
+            next.records += pcore.records
             next.descriptors += block[.descriptors]
-            next.pcores.append(
-                PCoreSample(
-                    cpu: cpu(of: index), bytes: block[.bytes], records: block[.records],
-                    rejectedRecords: block[.rejectedRecords], sleeps: block[.sleeps]))
+            next.pcores.append(pcore)
         }
         next.elapsedNanoseconds = elapsed
         let seconds = Double(elapsed - last.elapsedNanoseconds) / 1e9

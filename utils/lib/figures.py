@@ -98,7 +98,8 @@ class Figure:
         """Draws into the file `output`, whole or not at all; `kind` is png or svg."""
         terminal = {
             "png": "pngcairo font 'sans,12'",
-            "svg": "svg font 'sans-serif,15' background '#ffffff'",
+            # Sizes in points; this terminal counts in pixels.
+            "svg": "svg font 'sans-serif,12' fontscale 1.333 background '#ffffff'",
         }[kind]
         require_gnuplot()
         try:
@@ -135,7 +136,7 @@ def throughput(runs):
     """Throughput and CPUpwn over time of some runs of the aggregate log."""
     name, divisor = unit(max(row["mbps"] for run in runs for row in run.live))
     top, bottom = Panel(230, f"throughput ({name})"), Panel(190, "CPUpwn", "time since the start (s)")
-    has_baseline = False
+    baselines = []
     for index, run in enumerate(runs):
         colour = COLOURS[index % len(COLOURS)]
         style = f"lc rgb '{colour}' lw 2"
@@ -156,15 +157,16 @@ def throughput(runs):
             bottom.plot(f"DATA using 1:2 with {kind} {style} TITLE", rows)
         baseline = run.live[-1]["baseline_mbps"]
         if baseline:
-            top.plot(f"{baseline / divisor!r} with lines lc rgb '{colour if len(runs) > 1 else GREY}' lw 1.5 dt (8,5) TITLE",
-                     title=None if has_baseline else "dashed: baseline, one process without a ring")
-            has_baseline = True
+            colour = colour if len(runs) > 1 else GREY
+            baselines.append(f"{baseline / divisor!r} with lines lc rgb '{colour}' lw 1.5 dt (8,5) TITLE")
+    for index, what in enumerate(baselines):
+        top.plot(what, title=None if index else "dashed: baseline, one process without a ring")
     end = max(run.live[-1]["elapsed_s"] for run in runs)
     for panel in (top, bottom):
         panel.settings += [f"set xrange [0:{end * 1.01!r}]", "set yrange [0:*]", "set offsets 0,0,graph 0.05,0"]
     top.settings.append("set format x ''")
     bottom.settings.append("set format x '%g'")
-    if not has_baseline:
+    if not baselines:
         top.xlabel = bottom.xlabel
         top.settings.append("set format x '%g'")
         return Figure("throughput", "Throughput over time", runs[0].label, [top])
@@ -190,18 +192,19 @@ def heatmap(program, times, payload):
                           max(0.0, now - before) / 1e6 / (times[index] - begin)))
             before, begin = now, times[index]
     name, divisor = unit(max(cell[4] for cell in cells))
-    panel = Panel(min(440, max(120, 40 * len(payload))), "pcore", "time since the start (s)")
+    # A whole number of pixels to a row, or viewers draw stripes that are not in the data.
+    panel = Panel(len(groups) * min(60, max(1, round(460 / len(groups)))), "pcore", "time since the start (s)")
     palette = ", ".join(f"{i} '{colour}'" for i, colour in enumerate(HEAT))
     step = next(step for step in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if len(payload) <= 16 * step)
     ticks = ", ".join(f"'{pcore}' {pcore + 0.5}" for pcore in range(0, len(payload), step))
     panel.settings += [
         f"set xrange [0:{times[-1]!r}]", f"set yrange [0:{len(payload)}]", f"set ytics ({ticks})", "unset grid",
-        f"set palette defined ({palette})", "set cbrange [0:*]", f"set cblabel 'throughput of one pcore ({name})'",
-        f"set colorbox user origin screen {1 - 112 / WIDTH}, graph 0 size screen {16 / WIDTH}, graph 1 noborder",
+        f"set palette defined ({palette})", "set cbrange [0:*]", f"set cblabel 'throughput of one pcore ({name})' offset 1.5,0",
+        f"set colorbox user origin screen {1 - 118 / WIDTH}, graph 0 size screen {16 / WIDTH}, graph 1 noborder",
         "set style fill solid 1 noborder",
     ]
     # Each cell reaches a hair into its neighbours, or viewers show the ground between them.
-    hair = (times[-1] / 4000, len(payload) / 4000)
+    hair = (times[-1] / 700, len(payload) / 500)
     panel.plot(
         "DATA using 1:3:1:2:3:4:5 with boxxyerror lc palette TITLE",
         [(x0, x1 + hair[0], y0, y1 + hair[1], value / divisor) for x0, x1, y0, y1, value in cells])
@@ -210,7 +213,7 @@ def heatmap(program, times, payload):
                 f"median {rate(statistics.median(totals))}")
     if group > 1:
         subtitle += f"; each row is the mean of {group} pcores"
-    return Figure("heatmap", f"Throughput of {plural(len(payload), 'pcore')} over time", subtitle, [panel], right=130)
+    return Figure("heatmap", f"Throughput of {plural(len(payload), 'pcore')} over time", subtitle, [panel], right=136)
 
 
 def response(name, title, subtitle, xlabel, series, categories=None, cpus=None):
@@ -219,6 +222,8 @@ def response(name, title, subtitle, xlabel, series, categories=None, cpus=None):
     `series` is a list of (label, points), a point being (x, rates, cpupwns). `categories` are the names of x = 0, 1, ...
     where the setting is no number. `cpus` are points (pcores, CPUs used), drawn as a bound to CPUpwn.
     """
+    # The legend in the order in which the lines lie above each other.
+    series = sorted(series, key=lambda item: -statistics.median(rate for _, rates, _ in item[1] for rate in rates))
     largest = max(max(rates) for _, points in series for _, rates, _ in points)
     unit_name, divisor = unit(largest)
     top, bottom = Panel(250, f"throughput ({unit_name})"), Panel(210, "CPUpwn", xlabel)
@@ -233,12 +238,12 @@ def response(name, title, subtitle, xlabel, series, categories=None, cpus=None):
             for point in points:
                 values = [value / scale for value in point[column] if value is not None]
                 if values:
-                    x = point[0] + shift if categories else point[0] * 2 ** (shift * max(1, len(xs) - 1))
+                    x = point[0] + shift if categories else point[0] * (1.6 * xs[-1] / xs[0]) ** shift
                     rows.append((x, statistics.median(values), min(values), max(values)))
             if rows:
                 has_cpupwn = has_cpupwn or panel is bottom
                 panel.plot(f"DATA using 1:2:3:4 with yerrorbars {style} lw 1 notitle, "
-                           f"DATA using 1:2 with linespoints {style} lw 2 TITLE", rows, label if panel is top else None)
+                           f"DATA using 1:2 with {'points' if categories else 'linespoints'} {style} lw 2 TITLE", rows, label if panel is top else None)
     ticks = ", ".join(f"{quoted(text)} {x}" for x, text in enumerate(categories)) if categories else \
         ", ".join(f"'{x:g}' {x!r}" for x in xs)
     for panel in (top, bottom):
@@ -261,7 +266,7 @@ def latency(rows, how):
     """Histograms of latencies: one panel for each kind, one outline for each contender."""
     names = {"round_trip": "round trip", "one_way": "one way"}
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    lowest = min(bucket[0] for row in rows for bucket in row["buckets"])
+    lowest = min(max(bucket[0], 1) for row in rows for bucket in row["buckets"])
     highest = max(bucket[1] for row in rows for bucket in row["buckets"])
     ticks = ", ".join(
         f"'{text}' {value}" for value, text in (
@@ -273,7 +278,7 @@ def latency(rows, how):
     for kind in kinds:
         panel = Panel(210, f"{names.get(kind, kind)}: % of samples")
         panel.settings += [
-            "set logscale xy", f"set xrange [{max(lowest, 1) * 0.9!r}:{highest * 1.1!r}]",
+            "set logscale xy", f"set xrange [{lowest * 0.9!r}:{highest * 1.1!r}]",
             f"set yrange [{floor!r}:150]", f"set xtics ({ticks})", "set ytics ('100' 100, '10' 10, '1' 1, "
             "'0.1' 0.1, '0.01' 0.01, '0.001' 0.001, '0.0001' 0.0001)", "set style fill transparent solid 0.2 noborder",
         ]

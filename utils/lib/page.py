@@ -10,14 +10,14 @@ import sweeps
 from tool import UNAVAILABLE, Problem
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1040px; margin: 2em auto;
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1120px; margin: 2em auto;
   padding: 0 1em; }
 h1 { font-size: 1.6em; margin-bottom: 0.2em; } h2 { font-size: 1.2em; margin-top: 2em; }
 p.lead { color: #555; margin-top: 0; }
-img { width: 100%; height: auto; margin: 0.5em 0 1.5em; }
+img { width: 1000px; max-width: 100%; height: auto; margin: 0.5em 0 1.5em; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.93em; }
-th, td { padding: 0.25em 0.8em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9em; }
+th, td { padding: 0.2em 0.65em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #888; white-space: nowrap; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 small { color: #666; }
@@ -73,7 +73,7 @@ def number(values, places=0):
         return "–"
     middle, low, high = sweeps.spread(values)
     text = f"{middle:,.{places}f}"
-    return text + (f"<br /><small>{low:,.{places}f} … {high:,.{places}f}</small>" if len(values) > 1 else "")
+    return text + (f"<br /><small>{low:,.{places}f} … {high:,.{places}f}</small>" if low < high else "")
 
 
 def machine_table(machine):
@@ -89,7 +89,8 @@ def results_table(done, vary):
     groups = {}
     for row in done:
         groups.setdefault(tuple(repr(row["settings"].get(name)) for name in vary), []).append(row)
-    head = [*vary, "runs", "MB/s", "baseline MB/s", "CPUpwn", "per CPU", "CPUs", "producing / pcores", "ready s", "memory"]
+    backings = dict.fromkeys(row["figures"]["backing"] for row in done if row["status"] == 0)
+    head = [*vary, "runs", "MB/s", "baseline MB/s", "CPUpwn", "per CPU", "CPUs", "producing %", "ready s"]
     body = []
     for members in sorted(groups.values(), key=lambda m: [sort_key(m[0]["settings"].get(name)) for name in vary]):
         good = [row["figures"] for row in members if row["status"] == 0]
@@ -98,13 +99,15 @@ def results_table(done, vary):
         cells.append(str(len(good)) + (f'<br /><small class="failed">{failed} failed</small>' if failed else ""))
         cells += [number([row[name] for row in good], places) for name, places in (
             ("mbps", 0), ("baseline_mbps", 0), ("cpupwn", 2), ("cpupwn_per_cpu", 2), ("cpus", 0))]
-        cells.append(number([100 * row["producer_cpu_s"] / row["pcore_cpu_s"] for row in good if row["pcore_cpu_s"]], 1)
-                     + (" %" if good and len(good) == 1 else ""))
+        cells.append(number([100 * row["producer_cpu_s"] / row["pcore_cpu_s"] for row in good if row["pcore_cpu_s"]], 1))
         cells.append(number([row["ready_s"] for row in good], 2))
-        cells.append("<br />".join(escape(text) for text in dict.fromkeys(row["backing"] for row in good)))
+        if len(backings) > 1:
+            cells.append("<br />".join(escape(text) for text in dict.fromkeys(row["backing"] for row in good)))
         body.append(cells)
-    return table([name if name != "producing / pcores" else "producing % of pcores' CPU" for name in head], body,
-                 range(len(vary), len(head) - 1))
+    if len(backings) > 1:
+        return table([*head, "memory"], body, range(len(vary), len(head)))
+    return table(head, body, range(len(vary), len(head))) + "".join(
+        f"<p>Memory in every run: {escape(text)}.</p>\n" for text in backings)
 
 
 def sort_key(value):
@@ -119,9 +122,8 @@ def report(declared, done, left):
     failures = [row for row in done if row["status"] != 0]
     # Several machines or builds in one report are told, as their figures do not compare.
     machines = list({repr(row["machine"]): row["machine"] for row in good}.values())
-    builds = dict.fromkeys((row["version"], row["build"]) for row in done)
-    fixed = {name: value for name, value in declared.run.items()}
-    fixed |= {name: values[0] for name, values in declared.vary.items() if name not in vary}
+    builds = dict.fromkeys((row["version"], row["build"]) for row in good)
+    fixed = declared.run | {name: values[0] for name, values in declared.vary.items() if name not in vary}
     parts = [
         '<!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en">\n<head>\n<meta charset="utf-8" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
@@ -141,7 +143,8 @@ def report(declared, done, left):
         "<h2>Results</h2>\n<p>Medians over a combination's runs, with the lowest and the highest below where there are "
         "several. MB is 10<sup>6</sup> bytes. CPUpwn is the throughput over that of one process without a ring, the baseline, "
         "measured in the same run; beside it per CPU used, because many pcores on few CPUs cannot be many times "
-        "anything.</p>\n" + results_table(done, vary))
+        "anything. Producing: the producer's CPU time in percent of the pcores'; ready: from the first pcore's start until all "
+        "were.</p>\n" + results_table(done, vary))
     if failures:
         parts.append("<h2>Failed</h2>\n" + table(
             (*vary, "repeat", "status", "message"),
@@ -161,6 +164,6 @@ def report(declared, done, left):
             if fixed else "") + f"<pre>{escape(declared.source)}</pre>\n")
     if builds:
         parts.append("<p><small>" + "; ".join(
-            f"pfs_proc_pcores {escape(version or '?')}, build {escape(build)}" for version, build in builds)
+            f"pfs_proc_pcores {escape(version)}, build {escape(build)}" for version, build in builds)
             + "</small></p>\n")
     return "".join(parts) + "</body>\n</html>\n"

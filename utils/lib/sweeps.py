@@ -15,6 +15,9 @@ FIGURES = [
     "ready_s", "pcore_cpu_s", "producer_cpu_s", "verified", "isa", "backing",
 ]
 
+# The settings whose columns have other names than they themselves: there is a figure of that name.
+COLUMNS = {"records": "records_per_pcore"}
+
 
 def measured(result):
     """The figures of a run from the `result` of its report."""
@@ -41,7 +44,7 @@ def as_csv(done):
     names = settings_of(done)
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(["ts_s", *names, "repeat", "status", *FIGURES, "message"])
+    writer.writerow(["ts_s", *(COLUMNS.get(name, name) for name in names), "repeat", "status", *FIGURES, "message"])
     for entry in done:
         figures_of_run = entry.get("figures") or {}
         writer.writerow([
@@ -79,6 +82,7 @@ def over(name, done, vary):
 
     Lines are for the other settings that vary, as long as there are no more than eight; the rest is pooled.
     """
+    vary = [other for other in vary if len({repr(row["settings"].get(other)) for row in done}) > 1]
     order = ["program", "page_size", "transport", "align", "dpf", "pcores"]
     others = sorted((other for other in vary if other != name), key=lambda o: (order + [o]).index(o))
     apart, lines = [], 1
@@ -102,7 +106,8 @@ def over(name, done, vary):
     if name == "pcores":
         return scaling_of(title, subtitle, list(series.items()))
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 for value in values)
-    values.sort() if numeric else None
+    if numeric:
+        values.sort()
     return figures.response(
         name, title, subtitle, name, [
             (label, [(value if numeric else values.index(value),
@@ -128,9 +133,10 @@ def scaling(path):
     """The figure over pcores from a sweep.csv."""
     measured_columns = {"mbps": logs.optional, "cpupwn": logs.optional, "cpupwn_per_cpu": logs.optional}
     rows = logs.table(path, {"status": logs.count, "pcores": logs.count} | measured_columns)
-    names = [name for name in logs.columns(path) if name in declaration.SETTINGS]
-    texts = logs.table(path, {name: logs.word for name in names})
-    done = [{"settings": text | {"pcores": row["pcores"]}, "status": row["status"], "figures": row}
+    present = logs.columns(path)
+    names = [name for name in declaration.SETTINGS if COLUMNS.get(name, name) in present]
+    texts = logs.table(path, {COLUMNS.get(name, name): logs.word for name in names})
+    done = [{"settings": {name: text[COLUMNS.get(name, name)] for name in names} | {"pcores": row["pcores"]}, "status": row["status"], "figures": row}
             for row, text in zip(rows, texts) if row["status"] == 0 and row["mbps"]]
     vary = [name for name in names if len({repr(row["settings"][name]) for row in done}) > 1]
     if "pcores" not in vary:
