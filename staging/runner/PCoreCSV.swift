@@ -8,8 +8,8 @@ import SystemPackage
 /// `rejected`, `sleeps` (so far), `cpu_s` (CPU time used while running; known at the end only, empty before), `kind` (`live`
 /// or `final`), `program`.
 ///
-/// Rows of one sample share `ts_s` and `elapsed_s` and are written in one call, formatted without the detour over `String`:
-/// 256 of them cost the producing thread some 50 microseconds. Not thread-safe: one thread appends.
+/// Rows of one sample share `ts_s` and `elapsed_s` and are written in one call, formatted without the detour over `String`,
+/// because the thread that appends is the one that feeds the pcores. Not thread-safe: one thread appends.
 public final class PCoreCSV {
     static let header = "ts_s,elapsed_s,pcore,cpu,bytes,mbps,records,rejected,sleeps,cpu_s,kind,program"
     /// The file: `DIRECTORY/<start, UTC>-<process>.csv`, such as `20260131T235959Z-4711.csv`; names sort by time.
@@ -19,7 +19,6 @@ public final class PCoreCSV {
     private var isEmpty = true
     /// Bytes and time of each pcore's row before.
     private var last: [(bytes: UInt64, elapsed: UInt64)]
-    private var rows: [UInt8] = []
 
     /// Makes the run's file in `directory`, and that folder if it does not exist.
     ///
@@ -65,85 +64,101 @@ public final class PCoreCSV {
 
     /// Appends a row for each pcore of `sample`, all in one write.
     public func append(_ sample: Sample) throws(ToolError) {
-        begin()
-        let now = Clock.realtime()
+        var rows = Rows(count: sample.pcores.count)
+        let elapsed = sample.elapsedNanoseconds
+        let times = Times(elapsed: elapsed)
         for (index, pcore) in sample.pcores.enumerated() where index < last.count {
             let before = last[index]
             // A pcore that was replaced starts counting anew.
             let bytes = pcore.bytes > before.bytes ? pcore.bytes - before.bytes : 0
-            last[index] = (pcore.bytes, sample.elapsedNanoseconds)
-            row(
-                now: now, elapsed: sample.elapsedNanoseconds, pcore: index, counters: pcore,
-                rate: Self.tenths(bytes, over: sample.elapsedNanoseconds - before.elapsed), cpuNanoseconds: nil)
+            last[index] = (pcore.bytes, elapsed)
+            rows.append(times, index, pcore, rate: Self.tenths(bytes, over: elapsed - before.elapsed), cpu: nil)
+            rows.bytes.append(contentsOf: programField)
         }
-        try write()
+        try write(rows)
     }
 
     /// Appends the final row of each pcore, all in one write.
     public func append(final outcome: RunOutcome) throws(ToolError) {
-        begin()
-        let now = Clock.realtime()
+        var rows = Rows(count: outcome.pcores.count)
+        let times = Times(elapsed: outcome.elapsedNanoseconds)
         for (index, pcore) in outcome.pcores.enumerated() {
-            row(
-                now: now, elapsed: outcome.elapsedNanoseconds, pcore: index,
-                counters: PCoreSample(
+            rows.append(
+                times, index,
+                PCoreSample(
                     cpu: pcore.cpu, bytes: pcore.bytes, records: pcore.records,
                     rejectedRecords: pcore.rejectedRecords, sleeps: pcore.sleeps),
                 rate: Self.tenths(pcore.bytes, over: outcome.elapsedNanoseconds),
-                cpuNanoseconds: pcore.cpuNanoseconds)
+                cpu: Self.milliseconds(pcore.cpuNanoseconds))
+            rows.bytes.append(contentsOf: programField)
         }
-        try write()
+        try write(rows)
     }
 
-    // MARK: - Rows
-
-    private func begin() {
-        rows.removeAll(keepingCapacity: true)
-    }
-
-    private func row(
-        now: UInt64, elapsed: UInt64, pcore: Int, counters: PCoreSample, rate: UInt64, cpuNanoseconds: UInt64?
-    ) {
-        field(Self.milliseconds(now), decimals: 3)
-        field(Self.milliseconds(elapsed), decimals: 3)
-        field(UInt64(pcore))
-        field(UInt64(counters.cpu))
-        field(counters.bytes)
-        field(rate, decimals: 1)
-        field(counters.records)
-        field(counters.rejectedRecords)
-        field(counters.sleeps)
-        if let cpuNanoseconds {
-            field(Self.milliseconds(cpuNanoseconds), decimals: 3)
-        } else {
-            rows.append(UInt8(ascii: ","))
-        }
-        rows.append(contentsOf: (cpuNanoseconds == nil ? "live," : "final,").utf8)
-        rows.append(contentsOf: programField)
-    }
-
-    /// Appends `value` / 10^`decimals` and a comma.
-    private func field(_ value: UInt64, decimals: Int = 0) {
-        let start = rows.count
-        var rest = value
-        var written = 0
-        // Backwards, and at least one digit before the point.
-        repeat {
-            if decimals > 0, written == decimals { rows.append(UInt8(ascii: ".")) }
-            rows.append(UInt8(ascii: "0") + UInt8(rest % 10))
-            rest /= 10
-            written += 1
-        } while rest > 0 || written <= decimals
-        rows[start...].reverse()
-        rows.append(UInt8(ascii: ","))
-    }
-
-    private func write() throws(ToolError) {
+    private func write(_ rows: Rows) throws(ToolError) {
         do {
-            try descriptor.writeAll(rows)
+            try descriptor.writeAll(rows.bytes)
             isEmpty = false
         } catch {
             throw ToolError(.io, "cannot append to \(path): \(error)")
+        }
+    }
+
+    /// The times of a sample, in milliseconds.
+    private struct Times {
+        let wall: UInt64
+        let elapsed: UInt64
+
+        init(elapsed nanoseconds: UInt64) {
+            wall = PCoreCSV.milliseconds(Clock.realtime())
+            elapsed = PCoreCSV.milliseconds(nanoseconds)
+        }
+    }
+
+    /// Rows in the making.
+    private struct Rows {
+        var bytes: [UInt8] = []
+
+        init(count: Int) { bytes.reserveCapacity(count * 128) }
+
+        /// Appends a row without its program. `rate` is in tenths of MB/s; `cpu` in milliseconds makes the row final.
+        mutating func append(_ times: Times, _ index: Int, _ pcore: PCoreSample, rate: UInt64, cpu: UInt64?) {
+            field(times.wall, decimals: 3)
+            field(times.elapsed, decimals: 3)
+            field(UInt64(index))
+            field(UInt64(pcore.cpu))
+            field(pcore.bytes)
+            field(rate, decimals: 1)
+            field(pcore.records)
+            field(pcore.rejectedRecords)
+            field(pcore.sleeps)
+            if let cpu {
+                field(cpu, decimals: 3)
+            } else {
+                bytes.append(UInt8(ascii: ","))
+            }
+            bytes.append(contentsOf: (cpu == nil ? "live," : "final,").utf8)
+        }
+
+        /// Appends `value` / 10^`decimals` and a comma.
+        private mutating func field(_ value: UInt64, decimals: Int = 0) {
+            let start = bytes.count
+            var rest = value
+            var written = 0
+            // Backwards, and at least one digit before the point.
+            repeat {
+                if decimals > 0, written == decimals { bytes.append(UInt8(ascii: ".")) }
+                bytes.append(UInt8(ascii: "0") + UInt8(rest % 10))
+                rest /= 10
+                written += 1
+            } while rest > 0 || written <= decimals
+            var (low, high) = (start, bytes.count - 1)
+            while low < high {
+                bytes.swapAt(low, high)
+                low += 1
+                high -= 1
+            }
+            bytes.append(UInt8(ascii: ","))
         }
     }
 
