@@ -17,6 +17,7 @@ GREY = "#666666"
 HEAT = ["#440154", "#482878", "#3E4989", "#31688E", "#26828E", "#1F9E89", "#6DCD59", "#B4DE2C", "#FDE725"]
 WIDTH = 1000
 TITLE, LINE, TICKS, LABEL = 52, 21, 28, 30  # heights in pixels: title, a legend's line, tick labels, an axis's name
+GAP = 10  # above a legend that is not the first
 LEFT, RIGHT = 96, 24
 
 
@@ -31,6 +32,11 @@ def quoted(text):
     return "'" + "".join(c if c.isprintable() else "?" for c in text).replace("'", "''") + "'"
 
 
+def fit(text, limit):
+    """`text`, cut to `limit` characters."""
+    return text if len(text) <= limit else text[:limit - 1] + "…"
+
+
 class Panel:
     """One plot area of a figure."""
 
@@ -40,7 +46,7 @@ class Panel:
 
     def plot(self, what, rows=None, title=None):
         """Adds a plot command's element; `rows` of numbers stand for DATA in `what`."""
-        self.plots.append((what, rows, title))
+        self.plots.append((what, rows, None if title is None else fit(title, 115)))
         if title is not None:
             self.legend_lines += 1
 
@@ -49,8 +55,10 @@ class Figure:
     """Panels above each other, under one title."""
 
     def __init__(self, name, title, subtitle, panels, right=RIGHT):
-        self.name, self.title, self.subtitle, self.panels, self.right = name, title, subtitle, panels, right
-        self.height = TITLE + sum(self._outer(panel) for panel in panels)
+        self.name, self.title, self.subtitle = name, fit(title, 85), fit(subtitle, 122)
+        self.panels, self.right = panels, right
+        self.height = TITLE + sum(self._outer(panel) for panel in panels) + GAP * sum(
+            panel.legend_lines > 0 for panel in panels[1:])
 
     @staticmethod
     def _outer(panel):
@@ -71,6 +79,8 @@ class Figure:
         ]
         top = TITLE
         for number, panel in enumerate(self.panels):
+            if number and panel.legend_lines:
+                top += GAP
             legend, area = top, top + panel.legend_lines * LINE + 12
             bottom = area + panel.height
             lines += [
@@ -143,9 +153,9 @@ def throughput(runs):
         if len(run.live) <= 120:
             style += f" pt {MARKS[index % len(MARKS)]} ps 0.7"
         kind = "linespoints" if len(run.live) <= 120 else "lines"
-        text = f"{run.settings[0]} pcores" if len(runs) > 1 else "throughput"
+        text = plural(int(run.settings[0]), "pcore") if len(runs) > 1 else "throughput"
         if len(runs) > 1 and len({run.settings[4] for run in runs}) > 1:
-            text += f", {run.settings[4]}"
+            text += f", {fit(run.settings[4], 48)}"
         if run.final:
             text += f": {rate(run.final['mbps'])} over the whole run"
             if run.final["cpupwn"]:
@@ -159,8 +169,11 @@ def throughput(runs):
         if baseline:
             colour = colour if len(runs) > 1 else GREY
             baselines.append(f"{baseline / divisor!r} with lines lc rgb '{colour}' lw 1.5 dt (8,5) TITLE")
-    for index, what in enumerate(baselines):
-        top.plot(what, title=None if index else "dashed: baseline, one process without a ring")
+    for what in baselines:
+        top.plot(what)
+    if baselines:
+        top.plot(f"NaN with lines lc rgb '{GREY}' lw 1.5 dt (8,5) TITLE",
+                 title="dashed: baseline, one process without a ring")
     end = max(run.live[-1]["elapsed_s"] for run in runs)
     for panel in (top, bottom):
         panel.settings += [f"set xrange [0:{end * 1.01!r}]", "set yrange [0:*]", "set offsets 0,0,graph 0.05,0"]
@@ -171,7 +184,9 @@ def throughput(runs):
         top.settings.append("set format x '%g'")
         return Figure("throughput", "Throughput over time", runs[0].label, [top])
     bottom.plot(f"1 with lines lc rgb '{GREY}' lw 1.5 dt (8,5) TITLE")
-    subtitle = runs[0].label if len(runs) == 1 else f"{len(runs)} runs, each a value per half second"
+    subtitle = runs[0].label if len(runs) == 1 else f"{len(runs)} runs" + "".join(
+        f", {what}{runs[0].settings[part]}" for part, what in ((4, ""), (1, "dpf "), (2, "align "), (3, ""))
+        if len({run.settings[part] for run in runs}) == 1)
     return Figure("throughput", "Throughput and CPUpwn over time", subtitle, [top, bottom])
 
 
@@ -209,7 +224,7 @@ def heatmap(program, times, payload):
         "DATA using 1:3:1:2:3:4:5 with boxxyerror lc palette TITLE",
         [(x0, x1 + hair[0], y0, y1 + hair[1], value / divisor) for x0, x1, y0, y1, value in cells])
     totals = sorted(series[-1] / 1e6 / times[-1] for series in payload)
-    subtitle = (f"{program}; over the whole time each pcore from {rate(totals[0])} to {rate(totals[-1])}, "
+    subtitle = (f"{fit(program, 45)}; over the whole time each pcore from {rate(totals[0])} to {rate(totals[-1])}, "
                 f"median {rate(statistics.median(totals))}")
     if group > 1:
         subtitle += f"; each row is the mean of {group} pcores"
@@ -294,8 +309,9 @@ def latency(rows, how):
             label = (f"{row['contender']}: median {duration(row['p50_ns'])}, 99 % {duration(row['p99_ns'])}, "
                      f"99.9 % {duration(row['p999_ns'])}, longest {duration(row['max_ns'])}")
             colour = f"lc rgb '{COLOURS[index % len(COLOURS)]}'"
-            panel.plot(f"DATA using 1:2:({floor!r}) with filledcurves {colour} notitle, "
-                       f"DATA using 1:2 with lines {colour} lw 1.5 dt {index + 1} TITLE", outline, label)
+            # One filled shape, outlines for the rest: shapes above each other would mix their colours.
+            fill = f"DATA using 1:2:({floor!r}) with filledcurves {colour} notitle, " if index == 0 else ""
+            panel.plot(f"{fill}DATA using 1:2 with lines {colour} lw 1.5 dt {index + 1} TITLE", outline, label)
         panels.append(panel)
     panels[-1].xlabel = "time (each step an eighth of a power of two)"
     count = sum(row["samples"] for row in rows)

@@ -138,7 +138,7 @@ def report(declared, done, left):
                          if len(builds) > 1 else []):
         parts.append(f'<p class="warning">{escape(sentence)}</p>\n')
     parts += [machine_table(machine) for machine in machines]
-    parts.append("<h2>Pictures</h2>\n" + pictures(done, vary))
+    parts.append("<h2>Pictures</h2>\n" + pictures(done, declared.vary))
     parts.append(
         "<h2>Results</h2>\n<p>Medians over a combination's runs, with the lowest and the highest below where there are "
         "several. MB is 10<sup>6</sup> bytes. CPUpwn is the throughput over that of one process without a ring, the baseline, "

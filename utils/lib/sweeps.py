@@ -78,33 +78,33 @@ def scaling_of(title, subtitle, series):
 
 
 def over(name, done, vary):
-    """A figure of the successful runs in `done` over the setting `name`; `vary` names all settings that vary.
+    """A figure of the successful runs in `done` over the setting `name`; `vary` has the settings that vary, with the values
+    in the order in which they were declared.
 
     Lines are for the other settings that vary, as long as there are no more than eight; the rest is pooled.
     """
-    vary = [other for other in vary if len({repr(row["settings"].get(other)) for row in done}) > 1]
+    others = [other for other in vary
+              if other != name and len({repr(row["settings"].get(other)) for row in done}) > 1]
     order = ["program", "page_size", "transport", "align", "dpf", "pcores"]
-    others = sorted((other for other in vary if other != name), key=lambda o: (order + [o]).index(o))
+    others.sort(key=lambda other: (order + [other]).index(other))
     apart, lines = [], 1
     for other in others:
         lines *= len({repr(row["settings"].get(other)) for row in done})
         if lines > len(figures.COLOURS):
             break
         apart.append(other)
-    series, values = {}, []
+    series, values = {}, [value for value in vary[name] if any(row["settings"].get(name) == value for row in done)]
     for row in done:
-        key = ", ".join(setting(other, row["settings"].get(other)) for other in apart) or "all runs"
-        value = row["settings"].get(name)
-        if value not in values:
-            values.append(value)
-        series.setdefault(key, {}).setdefault(value, []).append(row["figures"])
+        key = tuple(row["settings"].get(other) for other in apart)
+        series.setdefault(key, {}).setdefault(row["settings"].get(name), []).append(row["figures"])
+    series = [(", ".join(map(setting, apart, key)) or "all runs", points) for key, points in series.items()]
     pooled = [other for other in others if other not in apart]
     subtitle = "marks: median, bars: lowest to highest"
     if pooled:
         subtitle += f", over every {' and '.join(pooled)}"
     title = f"Throughput and CPUpwn over {name}"
     if name == "pcores":
-        return scaling_of(title, subtitle, list(series.items()))
+        return scaling_of(title, subtitle, series)
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 for value in values)
     if numeric:
         values.sort()
@@ -113,13 +113,14 @@ def over(name, done, vary):
             (label, [(value if numeric else values.index(value),
                       [row["mbps"] for row in rows], [row["cpupwn"] for row in rows])
                      for value, rows in sorted(points.items(), key=lambda item: values.index(item[0]))])
-            for label, points in series.items()],
-        categories=None if numeric else [str(value) for value in values])
+            for label, points in series],
+        categories=None if numeric else [
+            figures.fit(field(value), max(12, 110 // len(values))) for value in values])
 
 
 def setting(name, value):
     """A setting in words."""
-    return str(value) if name in ("program", "file") else f"{name} {value}"
+    return figures.fit(str(value), 60) if name in ("program", "file") else f"{name} {field(value)}"
 
 
 def every_figure(done, vary):
@@ -138,8 +139,8 @@ def scaling(path):
     texts = logs.table(path, {COLUMNS.get(name, name): logs.word for name in names})
     done = [{"settings": {name: text[COLUMNS.get(name, name)] for name in names} | {"pcores": row["pcores"]}, "status": row["status"], "figures": row}
             for row, text in zip(rows, texts) if row["status"] == 0 and row["mbps"]]
-    vary = [name for name in names if len({repr(row["settings"][name]) for row in done}) > 1]
-    if "pcores" not in vary:
+    vary = {name: list(dict.fromkeys(row["settings"][name] for row in done)) for name in names}
+    if len(vary["pcores"]) < 2:
         raise Problem(NO_INPUT, f"{path} has no runs of different numbers of pcores")
     return over("pcores", done, vary)
 
