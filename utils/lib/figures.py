@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Draws figures with gnuplot, all in one style: title and legend above the panels, never over the data; axes from zero
-where a length is compared; colours after Okabe and Ito, which most colour-blind people can tell apart, and a mark of its own
-for each line besides."""
+where lengths are compared; colours after Okabe and Ito, which most colour-blind people can tell apart, and a mark of
+its own for each line besides."""
 import os
 import shutil
 import statistics
@@ -117,8 +117,9 @@ class Figure:
                 partial = os.path.join(folder, f"figure.{kind}")
                 result = subprocess.run(
                     ["gnuplot", "-"], input=self.script(partial, terminal), text=True, capture_output=True,
-                    # The C locale writes numbers with a point, which is what our data have.
-                    env=os.environ | {"LC_ALL": "C.UTF-8", "GNUTERM": "dumb"}, check=False)
+                    # The C locale writes numbers with a point, which is what our data have. In a group of its own it
+                    # does not see the Ctrl-C after which a sweep still writes its report.
+                    env=os.environ | {"LC_ALL": "C.UTF-8", "GNUTERM": "dumb"}, process_group=0, check=False)
                 if result.returncode != 0 or result.stderr.strip() or not os.path.exists(partial):
                     raise Problem(SYSTEM, f"gnuplot could not draw {self.name}: {result.stderr.strip()}")
                 os.replace(partial, output)
@@ -214,7 +215,8 @@ def heatmap(program, times, payload):
     ticks = ", ".join(f"'{pcore}' {pcore + 0.5}" for pcore in range(0, len(payload), step))
     panel.settings += [
         f"set xrange [0:{times[-1]!r}]", f"set yrange [0:{len(payload)}]", f"set ytics ({ticks})", "unset grid",
-        f"set palette defined ({palette})", "set cbrange [0:*]", f"set cblabel 'throughput of one pcore ({name})' offset 1.5,0",
+        f"set palette defined ({palette})", "set cbrange [0:*]",
+        f"set cblabel 'throughput of one pcore ({name})' offset 1.5,0",
         f"set colorbox user origin screen {1 - 118 / WIDTH}, graph 0 size screen {16 / WIDTH}, graph 1 noborder",
         "set style fill solid 1 noborder",
     ]
@@ -234,11 +236,12 @@ def heatmap(program, times, payload):
 def response(name, title, subtitle, xlabel, series, categories=None, cpus=None):
     """Throughput and CPUpwn over a setting: medians, with a bar from the lowest to the highest value.
 
-    `series` is a list of (label, points), a point being (x, rates, cpupwns). `categories` are the names of x = 0, 1, ...
-    where the setting is no number. `cpus` are points (pcores, CPUs used), drawn as a bound to CPUpwn.
+    `series` is a list of (label, points), a point being (x, rates, cpupwns). `categories` are the names of x = 0, 1
+    and so on where the setting is no number. `cpus` are points (pcores, CPUs used), drawn as a bound to CPUpwn.
     """
-    # The legend in the order in which the lines lie above each other.
-    series = sorted(series, key=lambda item: -statistics.median(rate for _, rates, _ in item[1] for rate in rates))
+    if not categories:
+        # The legend in the order in which the lines lie above each other.
+        series = sorted(series, key=lambda item: -statistics.median(rate for _, rates, _ in item[1] for rate in rates))
     largest = max(max(rates) for _, points in series for _, rates, _ in points)
     unit_name, divisor = unit(largest)
     top, bottom = Panel(250, f"throughput ({unit_name})"), Panel(210, "CPUpwn", xlabel)
@@ -257,8 +260,10 @@ def response(name, title, subtitle, xlabel, series, categories=None, cpus=None):
                     rows.append((x, statistics.median(values), min(values), max(values)))
             if rows:
                 has_cpupwn = has_cpupwn or panel is bottom
+                # Nothing lies between two categories, so no line does.
+                kind = "points" if categories else "linespoints"
                 panel.plot(f"DATA using 1:2:3:4 with yerrorbars {style} lw 1 notitle, "
-                           f"DATA using 1:2 with {'points' if categories else 'linespoints'} {style} lw 2 TITLE", rows, label if panel is top else None)
+                           f"DATA using 1:2 with {kind} {style} lw 2 TITLE", rows, label if panel is top else None)
     ticks = ", ".join(f"{quoted(text)} {x}" for x, text in enumerate(categories)) if categories else \
         ", ".join(f"'{x:g}' {x!r}" for x in xs)
     for panel in (top, bottom):

@@ -44,8 +44,8 @@ def columns(path):
 
 
 def table(path, wanted):
-    """The rows of the CSV at `path` as dictionaries: the columns in `wanted`, which maps a name to what converts its text
-    and raises ValueError where it cannot, and `line`, where the row ends."""
+    """The rows of the CSV at `path` as dictionaries: the columns in `wanted`, which maps a name to what converts its
+    text and raises ValueError where it cannot, and `line`, where the row ends."""
     reader = reader_of(path)
     missing = [name for name in wanted if name not in (reader.fieldnames or [])]
     if missing:

@@ -7,7 +7,7 @@ import tempfile
 
 import figures
 import sweeps
-from tool import UNAVAILABLE, Problem
+from tool import Problem
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1120px; margin: 2em auto;
@@ -61,8 +61,7 @@ def pictures(done, vary):
                              f'the figures are in the table below" />\n')
         return "".join(drawn) or "<p>No setting has two values with a result yet.</p>\n"
     except Problem as problem:
-        if problem.status != UNAVAILABLE:
-            raise
+        # The results matter more than their pictures.
         return f'<p class="warning">No pictures: {escape(problem)}.</p>\n'
 
 
@@ -99,7 +98,8 @@ def results_table(done, vary):
         cells.append(str(len(good)) + (f'<br /><small class="failed">{failed} failed</small>' if failed else ""))
         cells += [number([row[name] for row in good], places) for name, places in (
             ("mbps", 0), ("baseline_mbps", 0), ("cpupwn", 2), ("cpupwn_per_cpu", 2), ("cpus", 0))]
-        cells.append(number([100 * row["producer_cpu_s"] / row["pcore_cpu_s"] for row in good if row["pcore_cpu_s"]], 1))
+        cells.append(number(
+            [100 * row["producer_cpu_s"] / row["pcore_cpu_s"] for row in good if row["pcore_cpu_s"]], 1))
         cells.append(number([row["ready_s"] for row in good], 2))
         if len(backings) > 1:
             cells.append("<br />".join(escape(text) for text in dict.fromkeys(row["backing"] for row in good)))
@@ -131,20 +131,21 @@ def report(declared, done, left):
         f"<h1>{escape(declared.title)}</h1>\n"
         f'<p class="lead">A sweep of pfs_proc_pcores: {figures.plural(len(done), "run")} of '
         f'{len(declared.combinations()):,} combinations'
-        + (f", {left:,} still to be done" if left else "") + (f", {len(failures):,} failed" if failures else "") + ".</p>\n"]
-    for sentence in ([f"The runs come from {len(machines)} different machines or kernels; do not compare them."]
-                     if len(machines) > 1 else []) + (
-                         [f"The runs come from {len(builds)} different builds of pfs_proc_pcores."]
-                         if len(builds) > 1 else []):
-        parts.append(f'<p class="warning">{escape(sentence)}</p>\n')
+        + (f", {left:,} still to be done" if left else "")
+        + (f", {len(failures):,} failed" if failures else "") + ".</p>\n"]
+    if len(machines) > 1:
+        parts.append(f'<p class="warning">The runs come from {len(machines)} different machines or kernels; do not '
+                     "compare them.</p>\n")
+    if len(builds) > 1:
+        parts.append(f'<p class="warning">The runs come from {len(builds)} different builds of pfs_proc_pcores.</p>\n')
     parts += [machine_table(machine) for machine in machines]
     parts.append("<h2>Pictures</h2>\n" + pictures(done, declared.vary))
     parts.append(
         "<h2>Results</h2>\n<p>Medians over a combination's runs, with the lowest and the highest below where there are "
-        "several. MB is 10<sup>6</sup> bytes. CPUpwn is the throughput over that of one process without a ring, the baseline, "
-        "measured in the same run; beside it per CPU used, because many pcores on few CPUs cannot be many times "
-        "anything. Producing: the producer's CPU time in percent of the pcores'; ready: from the first pcore's start until all "
-        "were.</p>\n" + results_table(done, vary))
+        "several. MB is 10<sup>6</sup> bytes. CPUpwn is the throughput over that of one process without a ring, "
+        "the baseline, measured in the same run; beside it per CPU used, because many pcores on few CPUs cannot be "
+        "many times anything. Producing: the producer's CPU time in percent of the pcores'; ready: from the first "
+        "pcore's start until all were.</p>\n" + results_table(done, vary))
     if failures:
         parts.append("<h2>Failed</h2>\n" + table(
             (*vary, "repeat", "status", "message"),
@@ -157,11 +158,11 @@ def report(declared, done, left):
     if warnings:
         parts.append("<h2>Warnings</h2>\n" + table(
             ("runs", "warning"), [(str(count), escape(text)) for text, count in warnings.items()], [0]))
-    parts.append(
-        "<h2>Declaration</h2>\n" + (
-            "<p>The same in every run: " + ", ".join(
-                f"<code>{escape(name)} = {escape(sweeps.field(value))}</code>" for name, value in fixed.items()) + ".</p>\n"
-            if fixed else "") + f"<pre>{escape(declared.source)}</pre>\n")
+    parts.append("<h2>Declaration</h2>\n")
+    if fixed:
+        values = (f"<code>{escape(name)} = {escape(sweeps.field(value))}</code>" for name, value in fixed.items())
+        parts.append("<p>The same in every run: " + ", ".join(values) + ".</p>\n")
+    parts.append(f"<pre>{escape(declared.source)}</pre>\n")
     if builds:
         parts.append("<p><small>" + "; ".join(
             f"pfs_proc_pcores {escape(version)}, build {escape(build)}" for version, build in builds)

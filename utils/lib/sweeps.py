@@ -11,8 +11,8 @@ from tool import NO_INPUT, Problem
 
 # Figures of a run in sweep.csv, named and in units as in the aggregate log.
 FIGURES = [
-    "mbps", "baseline_mbps", "cpupwn", "cpupwn_per_cpu", "cpus", "bytes", "records", "descriptors", "rejected", "elapsed_s",
-    "ready_s", "pcore_cpu_s", "producer_cpu_s", "verified", "isa", "backing",
+    "mbps", "baseline_mbps", "cpupwn", "cpupwn_per_cpu", "cpus", "bytes", "records", "descriptors", "rejected",
+    "elapsed_s", "ready_s", "pcore_cpu_s", "producer_cpu_s", "verified", "isa", "backing",
 ]
 
 # The settings whose columns have other names than they themselves: there is a figure of that name.
@@ -78,8 +78,8 @@ def scaling_of(title, subtitle, series):
 
 
 def over(name, done, vary):
-    """A figure of the successful runs in `done` over the setting `name`; `vary` has the settings that vary, with the values
-    in the order in which they were declared.
+    """A figure of the successful runs in `done` over the setting `name`; `vary` has the settings that vary, with the
+    values in the order in which they were declared.
 
     Lines are for the other settings that vary, as long as there are no more than eight; the rest is pooled.
     """
@@ -97,7 +97,8 @@ def over(name, done, vary):
     for row in done:
         key = tuple(row["settings"].get(other) for other in apart)
         series.setdefault(key, {}).setdefault(row["settings"].get(name), []).append(row["figures"])
-    series = [(", ".join(map(setting, apart, key)) or "all runs", points) for key, points in series.items()]
+    series = [(", ".join(map(setting, apart, key)) or "all runs", series[key]) for key in sorted(
+        series, key=lambda key: [vary[other].index(value) for other, value in zip(apart, key)])]
     pooled = [other for other in others if other not in apart]
     subtitle = "marks: median, bars: lowest to highest"
     if pooled:
@@ -137,7 +138,8 @@ def scaling(path):
     present = logs.columns(path)
     names = [name for name in declaration.SETTINGS if COLUMNS.get(name, name) in present]
     texts = logs.table(path, {COLUMNS.get(name, name): logs.word for name in names})
-    done = [{"settings": {name: text[COLUMNS.get(name, name)] for name in names} | {"pcores": row["pcores"]}, "status": row["status"], "figures": row}
+    done = [{"settings": {name: text[COLUMNS.get(name, name)] for name in names} | {"pcores": row["pcores"]},
+             "status": row["status"], "figures": row}
             for row, text in zip(rows, texts) if row["status"] == 0 and row["mbps"]]
     vary = {name: list(dict.fromkeys(row["settings"][name] for row in done)) for name in names}
     if len(vary["pcores"]) < 2:

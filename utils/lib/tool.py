@@ -54,7 +54,8 @@ def folder(path, option):
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise Problem(CANNOT_CREATE, f"cannot write to {path}: {error.strerror}; choose another with {option}") from None
+        raise Problem(
+            CANNOT_CREATE, f"cannot write to {path}: {error.strerror}; choose another with {option}") from None
 
 
 def replace(path, text):
