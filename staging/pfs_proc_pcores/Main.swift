@@ -202,16 +202,7 @@ struct ProcPcores: ParsableCommand {
     }
 
     private func program() throws(ToolError) -> Program {
-        guard imm == nil || op != nil else { throw ToolError(.usage, "--imm needs --op") }
-        if let op, op.contains(where: { $0 == ":" || $0 == "," }) {
-            throw ToolError(
-                .usage, "--op \"\(op)\": takes one operation's name; use --imm for its immediate, --prog for several")
-        }
-        do {
-            return try Program(parsing: prog ?? (op ?? "fnv") + (imm.map { ":" + $0 } ?? ""))
-        } catch {
-            throw ToolError(.usage, "\(prog == nil ? "--op" : "--prog"): \(error)")
-        }
+        try Program(op: op, immediate: imm, program: prog, default: "fnv")
     }
 
     private func explanation() throws(ToolError) -> String {

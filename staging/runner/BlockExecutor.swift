@@ -47,7 +47,7 @@ enum BlockStorage {
                 StagedFile(
                     input: try file(files.input), output: files.output,
                     memory: UnsafeMutableRawBufferPointer(rebasing: bytes[pcore * staging..<(pcore + 1) * staging]),
-                    passes: max(1, parameters.passes)))
+                    passes: max(1, parameters.passes), outputShift: parameters.outputShift))
         }
     }
 }
@@ -75,6 +75,8 @@ struct StagedFile {
     let output: FileDescriptor?
     let memory: UnsafeMutableRawBufferPointer
     let passes: UInt32
+    /// What an offset in the output is less than in the input.
+    let outputShift: UInt64
 
     /// How many of `descriptors`, from the first on, lie one behind the other in the file and fit into memory together.
     func groupCount(_ descriptors: UnsafeBufferPointer<Descriptor>.SubSequence) -> Int {
@@ -108,7 +110,8 @@ struct StagedFile {
         guard let output else { return }
         var done = 0
         while done < count {
-            let put = pwrite(output.rawValue, memory.baseAddress! + done, count - done, Int(offset) + done)
+            let put = pwrite(
+                output.rawValue, memory.baseAddress! + done, count - done, Int(offset - outputShift) + done)
             if put > 0 {
                 done += put
             } else if put == 0 || errnoNow() != EINTR {

@@ -58,6 +58,8 @@ struct RunParameters: BitwiseCopyable {
     var stagingByteCount: UInt64 = 0
     /// With ``PCoreJob/stagedFile``: how often the program is applied to each block.
     var passes: UInt32 = 1
+    /// With ``PCoreJob/stagedFile``: what an offset in the output is less than in the input.
+    var outputShift: UInt64 = 0
 }
 
 /// What a pcore does with records.

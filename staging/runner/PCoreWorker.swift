@@ -56,9 +56,8 @@ public enum PCoreWorker {
         do {
             try run(index: Int(numbers[0]), cpu: Int(numbers[1]), files: PCoreFiles(numbers[2...]))
             exit(0)
-        } catch let failure as BlockFailure {
-            // The parent says it, once for all pcores.
-            exit(failure.during == .writingOutput ? ToolExit.cannotCreate.rawValue : ToolExit.io.rawValue)
+        } catch is BlockFailure {
+            exit(ToolExit.io.rawValue)  // the parent says why, once for all pcores
         } catch {
             FileDescriptor.standardError.writeLine("pcore \(numbers[0]): \(error)")
             exit(ToolExit.system.rawValue)

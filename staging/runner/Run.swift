@@ -60,7 +60,7 @@ public struct ProcPcoresRun {
         self.configuration = configuration
         self.report = report
         isa = try Kernels.selected()
-        pcoreCPUs = try Self.chooseCPUs(configuration)
+        pcoreCPUs = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
         producerCPU = try Self.chooseProducerCPU(configuration, pcoreCPUs: pcoreCPUs)
         if let path = configuration.file {
             let opened = try InputFile(path)
@@ -109,21 +109,6 @@ public struct ProcPcoresRun {
     }
 
     // MARK: - Setting up
-
-    private static func chooseCPUs(_ configuration: RunConfiguration) throws(ToolError) -> [Int] {
-        let allowed = try CPUs.allowed()
-        let candidates = allowed.filter { $0 >= configuration.firstCPU }
-        let wanted = configuration.cpuCount ?? max(candidates.count, 1)
-        guard candidates.first == configuration.firstCPU || configuration.firstCPU == 0, wanted <= candidates.count,
-            !candidates.isEmpty
-        else {
-            throw ToolError(
-                .unavailable,
-                "--cpu-first \(configuration.firstCPU) with --cpu-count \(wanted): this process may use CPUs "
-                    + "\(CPUs.describe(allowed)) only")
-        }
-        return Array(candidates.prefix(wanted))
-    }
 
     private static func chooseProducerCPU(
         _ configuration: RunConfiguration, pcoreCPUs: [Int]
