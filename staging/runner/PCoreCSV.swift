@@ -69,7 +69,7 @@ public final class PCoreCSV {
         let times = Times(elapsed: elapsed)
         for (index, pcore) in sample.pcores.enumerated() where index < last.count {
             let before = last[index]
-            // A pcore that was replaced starts counting anew.
+            // What a replaced pcore has to do again may take its counters back.
             let bytes = pcore.bytes > before.bytes ? pcore.bytes - before.bytes : 0
             last[index] = (pcore.bytes, elapsed)
             rows.append(times, index, pcore, rate: Self.tenths(bytes, over: elapsed - before.elapsed), cpu: nil)
