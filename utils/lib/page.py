@@ -110,6 +110,33 @@ def results_table(done, vary):
         f"<p>Memory in every run: {escape(text)}.</p>\n" for text in backings)
 
 
+def weaknesses(done):
+    """What makes the figures weak, as sentences."""
+    good = [row for row in done if row["status"] == 0]
+    groups, starved = {}, 0
+    for row in good:
+        result = row["figures"]
+        groups.setdefault(repr(sorted(row["settings"].items())), []).append(result["mbps"])
+        used = result["pcore_cpu_s"] + result["producer_cpu_s"]
+        # In a run of milliseconds starting and ending are most of it.
+        starved += result["elapsed_s"] >= 0.1 and used < 0.75 * result["cpus"] * result["elapsed_s"]
+    repeated = [values for values in groups.values() if len(values) > 1]
+    apart = sum(max(values) - min(values) > 0.25 * sweeps.spread(values)[0] for values in repeated)
+    sentences = []
+    if starved:
+        sentences.append(f"In {starved} of {figures.plural(len(good), 'run')} pcores and producer together got less "
+                         "than three quarters of the pcores' CPUs: something else ran there, and the figures are weak.")
+    if apart:
+        sentences.append(f"In {apart} of {figures.plural(len(repeated), 'combination')} the repeats differ by more "
+                         "than a quarter of their median.")
+    # Several machines or builds in one report are told, as their figures do not compare.
+    for what, number_of in (("machines or kernels", len({repr(sorted(row["machine"].items())) for row in good})),
+                            ("builds of pfs_proc_pcores", len({row["build"] for row in good}))):
+        if number_of > 1:
+            sentences.append(f"The runs come from {number_of} different {what}; do not compare them.")
+    return sentences
+
+
 def sort_key(value):
     """Numbers by size, before texts by letters."""
     return (0, value, "") if isinstance(value, (int, float)) else (1, 0, str(value))
@@ -120,8 +147,7 @@ def report(declared, done, left):
     vary = [name for name, values in declared.vary.items() if len(values) > 1] or list(declared.vary)
     good = [row for row in done if row["status"] == 0]
     failures = [row for row in done if row["status"] != 0]
-    # Several machines or builds in one report are told, as their figures do not compare.
-    machines = list({repr(row["machine"]): row["machine"] for row in good}.values())
+    machines = list({repr(sorted(row["machine"].items())): row["machine"] for row in good}.values())
     builds = dict.fromkeys((row["version"], row["build"]) for row in good)
     fixed = declared.run | {name: values[0] for name, values in declared.vary.items() if name not in vary}
     parts = [
@@ -133,11 +159,7 @@ def report(declared, done, left):
         f'{len(declared.combinations()):,} combinations'
         + (f", {left:,} still to be done" if left else "")
         + (f", {len(failures):,} failed" if failures else "") + ".</p>\n"]
-    if len(machines) > 1:
-        parts.append(f'<p class="warning">The runs come from {len(machines)} different machines or kernels; do not '
-                     "compare them.</p>\n")
-    if len(builds) > 1:
-        parts.append(f'<p class="warning">The runs come from {len(builds)} different builds of pfs_proc_pcores.</p>\n')
+    parts += [f'<p class="warning">{escape(sentence)}</p>\n' for sentence in weaknesses(done)]
     parts += [machine_table(machine) for machine in machines]
     parts.append("<h2>Pictures</h2>\n" + pictures(done, declared.vary))
     parts.append(

@@ -299,6 +299,51 @@ struct SweepTests {
         #expect(second.errors.contains("another sweep"), "\(second.errors)")
     }
 
+    @Test("Weak figures are told: starved pcores, repeats far apart, several machines and builds")
+    func weak() throws {
+        let shop = try Workshop()
+        try shop.write(Self.small, to: "s.toml")
+        #expect(try shop.run(sweep("s.toml", "--out", "o", "--quiet")).status == 0)
+        func judged(_ change: (inout [String: Any], inout [String: Any]) -> Void) throws -> Workshop.Result {
+            let lines = try shop.text("o/sweep.jsonl").split(separator: "\n")
+            let changed = try lines.dropFirst().map { line in
+                var run = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+                var figures = try #require(run["figures"] as? [String: Any])
+                figures["elapsed_s"] = 1
+                figures["mbps"] = 1000
+                figures["pcore_cpu_s"] = figures["cpus"]
+                change(&run, &figures)
+                run["figures"] = figures
+                return String(decoding: try JSONSerialization.data(withJSONObject: run), as: UTF8.self)
+            }
+            try shop.write("\(lines[0])\n" + changed.map { $0 + "\n" }.joined(), to: "p/sweep.jsonl")
+            return try shop.run(sweep("s.toml", "--out", "p", "--quiet"))
+        }
+        let sound = try judged { _, _ in }
+        #expect(sound.status == 0)
+        for word in ["weak", "repeats", "different"] { #expect(!sound.errors.contains(word), "\(sound.errors)") }
+        let starved = try judged { run, figures in
+            if run["repeat"] as? Int == 1 { (figures["pcore_cpu_s"], figures["producer_cpu_s"]) = (0.3, 0.1) }
+        }
+        #expect(starved.errors.contains("In 4 of 8 runs"), "\(starved.errors)")
+        #expect(try shop.text("p/report.html").contains("In 4 of 8 runs"))
+        let apart = try judged { run, figures in
+            let settings = run["settings"] as? [String: Any]
+            if run["repeat"] as? Int == 1, settings?["pcores"] as? Int == 2 { figures["mbps"] = 1400 }
+        }
+        #expect(apart.errors.contains("In 2 of 4 combinations the repeats differ"), "\(apart.errors)")
+        let mixed = try judged { run, _ in
+            if run["repeat"] as? Int == 1 { (run["build"], run["machine"]) = ("other", Self.machine) }
+        }
+        #expect(mixed.errors.contains("2 different machines or kernels"), "\(mixed.errors)")
+        #expect(mixed.errors.contains("2 different builds"), "\(mixed.errors)")
+        #expect(try shop.text("p/report.html").contains("Z80"))
+    }
+
+    static var machine: [String: Any] {
+        ["cpu_model": "Z80", "cpus": 1, "kernel": "CP/M", "architecture": "z80", "memory_bytes": 65536]
+    }
+
     @Test("A dry run prints the commands and does nothing; they are commands that run")
     func dryRun() throws {
         let shop = try Workshop()
