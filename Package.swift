@@ -69,6 +69,8 @@ let staging: [Target] = [
 
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
+    // What suites that run the tools share.
+    .target(name: "ToolTesting", path: "tests/support", swiftSettings: swift),
     .testTarget(
         name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
@@ -81,10 +83,13 @@ let tests: [Target] = [
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory"], path: "tests/src/pcpu",
         swiftSettings: swift),
     .testTarget(
-        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores"],
+        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
     .testTarget(
-        name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench"],
+        name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
+        path: "tests/staging/apply", swiftSettings: swift),
+    .testTarget(
+        name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]

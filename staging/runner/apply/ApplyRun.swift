@@ -308,29 +308,30 @@ public final class ApplyRun {
         _ lanes: [Lane<BlockRecords>], _ feed: BlockFeed, _ holes: inout Holes?, _ fileByteCount: UInt64,
         _ results: BlockResults
     ) throws -> Int {
+        // A hole is passed step by step, so that the caller can look up between.
+        if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return 1 }
         var made = 0
         // One record each in turn, so that the last ones are spread.
         var again = true
         while again {
             again = false
             for lane in lanes {
-                if holes != nil { made += try passHole(feed, &holes!, fileByteCount, results) }
-                if try lane.produce(atMost: 1) > 0 {
-                    made += 1
-                    again = true
-                }
+                guard try lane.produce(atMost: 1) > 0 else { continue }
+                made += 1
+                again = true
+                if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return made }
             }
         }
         return made
     }
 
-    /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time.
+    /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time; whether there were any.
     private func passHole(
         _ feed: BlockFeed, _ holes: inout Holes, _ fileByteCount: UInt64, _ results: BlockResults
-    ) throws -> Int {
-        guard !feed.isExhausted else { return 0 }
+    ) throws -> Bool {
+        guard !feed.isExhausted else { return false }
         let end = min(holes.end(at: feed.next, fileByteCount: fileByteCount), feed.end)
-        guard end > feed.next else { return 0 }
+        guard end > feed.next else { return false }
         let block = UInt64(configuration.blockByteCount)
         let whole = (end - feed.next) / block
         if whole > 0 {
@@ -339,13 +340,13 @@ public final class ApplyRun {
             holeBytes += count * block
             try results.add(
                 feed.skip(count * block), values: (0..<count).flatMap { _ in values })
-            return 1
+            return true
         }
-        guard end == feed.end else { return 0 }
+        guard end == feed.end else { return false }
         let rest = Int(end - feed.next)
         holeBytes += UInt64(rest)
         try results.add(feed.skip(UInt64(rest)), values: zeroValues(rest))
-        return 1
+        return true
     }
 
     private var zeroCache: [Int: [UInt64]] = [:]
@@ -417,7 +418,7 @@ public final class ApplyRun {
             } work: { lanes in
                 var did = try collect(lanes, into: results)
                 did += try stream.write(upTo: results.bytes)
-                if !feed.isComplete, try stream.read() {
+                if !feed.isComplete, try stream.read() || stream.isAtEnd {
                     feed.extend(to: stream.received, isComplete: stream.isAtEnd)
                     did += 1
                 }

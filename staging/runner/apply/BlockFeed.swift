@@ -132,17 +132,17 @@ struct BlockRecords: RecordSource {
 /// Where a sparse file has holes: ranges that read as zeros and take no room.
 struct Holes {
     private let descriptor: FileDescriptor
-    /// [from, to): known to be a hole; what lies before `from` is not asked for again.
+    /// The hole found last.
     private var known: Range<UInt64> = 0..<0
-    /// Up to here there is data.
+    /// From the end of that hole up to here there is data.
     private var dataEnd: UInt64 = 0
 
     init(of descriptor: FileDescriptor) { self.descriptor = descriptor }
 
     /// The end of the hole that `offset` is in, or `offset` itself where there is data. Offsets must not go down.
     mutating func end(at offset: UInt64, fileByteCount: UInt64) -> UInt64 {
-        if offset < dataEnd { return offset }
         if known.contains(offset) { return known.upperBound }
+        if offset < dataEnd { return offset }
         let data = pfs_next_data(descriptor.rawValue, Int64(offset))
         if data < 0 {
             // ENXIO: nothing but a hole up to the end. Anything else: a file system that does not know holes.

@@ -18,7 +18,7 @@ final class OutputFile {
 
     /// Starts a file. Its permissions are those of the file that it will replace, or else the usual ones of a new file.
     init(_ path: FilePath) throws(ToolError) {
-        guard let name = path.lastComponent?.string else { throw ToolError(.usage, "\"\(path)\" names no file") }
+        guard let name = path.lastComponent?.string else { throw ToolError(.cannotCreate, "\"\(path)\" names no file") }
         self.path = path
         self.name = name
         temporaryName = ".\(name).pfs-\(getpid())"

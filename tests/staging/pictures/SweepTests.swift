@@ -1,6 +1,7 @@
 import Foundation
 import FoundationXML
 import Testing
+import ToolTesting
 
 @Suite("sweep", .serialized)
 struct SweepTests {
@@ -84,8 +85,7 @@ struct SweepTests {
     static let slow = small.replacing("records = 3", with: "duration = 0.2")
 
     /// Starts the sweep, ends it by `signal` once some runs are done, and gives the number of those.
-    private func interrupted(_ shop: Workshop, _ arguments: [String], by signal: Int32) throws -> (Workshop.Result, Int)
-    {
+    private func interrupted(_ shop: Workshop, _ arguments: [String], by signal: Int32) throws -> (Tool.Result, Int) {
         let running = try shop.start(arguments)
         func done() -> Int {
             ((try? shop.text("o/sweep.jsonl")) ?? "").split(separator: "\n").filter { $0.contains("\"figures\"") }.count
@@ -103,7 +103,7 @@ struct SweepTests {
         let shop = try Workshop()
         try shop.write(Self.slow, to: "s.toml")
         let (first, done) = try interrupted(shop, sweep("s.toml", "--out", "o"), by: signal)
-        #expect(first.status == 128 + signal, "\(first.errors)")
+        #expect(first.status + (first.wasSignalled ? 128 : 0) == 128 + signal, "\(first.errors)")
         #expect(done >= 2 && done < 8)
         if signal == SIGKILL {
             // As a machine leaves it that went down in the middle of a line.
@@ -128,9 +128,7 @@ struct SweepTests {
             Self.small.replacing("records = 3", with: "duration = 300"), to: "s.toml")
         let running = try shop.start(sweep("s.toml", "--out", "o"))
         func child() -> pid_t? {
-            let path = "/proc/\(running.process.processIdentifier)/task/\(running.process.processIdentifier)/children"
-            let pids = ((try? String(contentsOfFile: path, encoding: .utf8)) ?? "").split(separator: " ")
-            return pids.compactMap { pid_t($0) }.first {
+            running.pcores.first {
                 (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/exe")) == Workshop.runner
                     && (try? String(contentsOfFile: "/proc/\($0)/cmdline", encoding: .utf8))?.contains("--json") == true
             }
@@ -144,18 +142,14 @@ struct SweepTests {
         let pid = try #require(found)
         kill(running.process.processIdentifier, SIGKILL)
         _ = try running.finish()
-        func isAlive() -> Bool {
-            let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-            return !status.isEmpty && !status.contains("State:\tZ")
-        }
-        while isAlive(), Date() < deadline { usleep(2000) }
-        #expect(!isAlive())
+        while Processes.isAlive(pid), Date() < deadline { usleep(2000) }
+        #expect(!Processes.isAlive(pid))
     }
 
     @Test("A changed declaration is refused and told; one that has grown is carried on; --restart begins anew")
     func changed() throws {
         let shop = try Workshop()
-        func start(_ declaration: String, _ more: String...) throws -> Workshop.Result {
+        func start(_ declaration: String, _ more: String...) throws -> Tool.Result {
             try shop.write(declaration, to: "s.toml")
             return try shop.run(sweep("s.toml", "--out", "o") + more)
         }
@@ -304,7 +298,7 @@ struct SweepTests {
         let shop = try Workshop()
         try shop.write(Self.small, to: "s.toml")
         #expect(try shop.run(sweep("s.toml", "--out", "o", "--quiet")).status == 0)
-        func judged(_ change: (inout [String: Any], inout [String: Any]) -> Void) throws -> Workshop.Result {
+        func judged(_ change: (inout [String: Any], inout [String: Any]) -> Void) throws -> Tool.Result {
             let lines = try shop.text("o/sweep.jsonl").split(separator: "\n")
             let changed = try lines.dropFirst().map { line in
                 var run = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])

@@ -1,12 +1,13 @@
 import Foundation
 import Testing
+import ToolTesting
 
 @Suite("pfs_proc_pcores: sudden ends", .serialized)
 struct DeathTests {
     /// A run that would go on for a minute.
     private func start(_ extra: [String] = []) throws -> (running: Tool.Running, pcores: [pid_t]) {
-        let running = try Tool.Running(
-            Tool.quick + ["--pcores", "4", "--duration", "60", "--op", "xor", "--imm", "1"] + extra)
+        let running = try tool.start(
+            quick + ["--pcores", "4", "--duration", "60", "--op", "xor", "--imm", "1"] + extra)
         let deadline = Date(timeIntervalSinceNow: 30)
         while !running.errorsSoFar.contains("running") {
             try #require(Date() < deadline && running.process.isRunning, "\(running.errorsSoFar)")
@@ -72,7 +73,7 @@ struct DeathTests {
 
     @Test("Ctrl-C during the baseline")
     func earlyInterruption() throws {
-        let running = try Tool.Running(["--blob-mb", "4", "--csv", "", "--baseline-seconds", "60"])
+        let running = try tool.start(["--blob-mb", "4", "--csv", "", "--baseline-seconds", "60"])
         let deadline = Date(timeIntervalSinceNow: 30)
         while !running.errorsSoFar.contains("baseline"), Date() < deadline { usleep(2000) }
         usleep(50_000)
@@ -83,7 +84,7 @@ struct DeathTests {
 
     @Test("A stopped pcore is slow, not dead: the run goes on and ends when it continues")
     func stopped() throws {
-        let running = try Tool.Running(Tool.quick + ["--pcores", "2", "--records", "400", "--verify", "--json"])
+        let running = try tool.start(quick + ["--pcores", "2", "--records", "400", "--verify", "--json"])
         let deadline = Date(timeIntervalSinceNow: 30)
         while running.pcores.count < 2, running.process.isRunning, Date() < deadline { usleep(500) }
         let pcores = running.pcores
@@ -97,7 +98,7 @@ struct DeathTests {
 
     /// Kills `count` pcores of a run, each as soon as it has done something, and lets the run come to its end.
     private func killing(_ count: Int, _ arguments: [String]) throws -> Tool.Result {
-        let running = try Tool.Running(Tool.quick + ["--pcores", "3", "--restart-failed", "--json"] + arguments)
+        let running = try tool.start(quick + ["--pcores", "3", "--restart-failed", "--json"] + arguments)
         let deadline = Date(timeIntervalSinceNow: 60)
         while !running.errorsSoFar.contains("running"), running.process.isRunning, Date() < deadline { usleep(500) }
         var random = SystemRandomNumberGenerator()
