@@ -76,6 +76,11 @@ struct ProcPcores: ParsableCommand {
     var hugeDir: String?
     @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
     var pageSize = PagePreference.automatic
+    @Option(
+        help:
+            "Place memory on the NUMA nodes of the pcores' CPUs: bind, interleave or local (default: the kernel's way)."
+    )
+    var numa: RunConfiguration.NUMAPlacement?
     @Flag(help: "Skip the baseline (no CPUpwn then).")
     var noBaseline = false
     @Option(help: "Seconds of the baseline.")
@@ -177,6 +182,7 @@ struct ProcPcores: ParsableCommand {
         configuration.rangeLength = rangeLen
         configuration.seed = seed
         configuration.pages = pageSize
+        configuration.numa = numa
         configuration.hugeDirectory = hugeDir.map { FilePath($0) }
         configuration.sharedRange = sharedRange
         configuration.verify = verify
@@ -237,6 +243,7 @@ struct ProcPcores: ParsableCommand {
 }
 
 extension PagePreference: ExpressibleByArgument {}
+extension RunConfiguration.NUMAPlacement: ExpressibleByArgument {}
 
 /// How a pcore learns which program to run.
 enum ProgramTransport: EnumerableFlag {

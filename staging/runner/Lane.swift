@@ -28,8 +28,9 @@ final class Lane<Source: RecordSource> {
     var descriptor: FileDescriptor { region.fileDescriptor }
 
     /// Creates and formats a ring and attaches as its producer. Fewer than `lowWater` queued records have it filled up again.
-    init(geometry: RingGeometry, source: Source, lowWater: Int) throws {
-        let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs-ring")
+    init(geometry: RingGeometry, source: Source, lowWater: Int, numa: NUMAPolicy) throws {
+        let region = try SharedRegion.create(
+            byteCount: Int(geometry.regionByteCount), name: "pfs-ring", numa: numa)
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
         let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         self.region = region

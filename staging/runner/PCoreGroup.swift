@@ -64,16 +64,19 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
 
     /// Starts one pcore per source, the pcores going round over `cpus`.
     ///
-    /// - Parameter files: what pcore `index` inherits; the control region and its ring are added.
+    /// - Parameters:
+    ///   - numa: where the ring of pcore `index` is placed.
+    ///   - files: what pcore `index` inherits; the control region and its ring are added.
     static func start(
         control: consuming ControlRegion, geometry: RingGeometry, cpus: [Int], sources: [Source], lowWater: Int,
-        policy: RestartPolicy, report: @escaping (RunEvent) -> Void, files: (Int) throws -> PCoreFiles
+        policy: RestartPolicy, report: @escaping (RunEvent) -> Void,
+        numa: (Int) throws -> NUMAPolicy = { _ in .systemDefault }, files: (Int) throws -> PCoreFiles
     ) throws -> PCoreGroup {
         try raiseDescriptorLimit(to: UInt64(4 * sources.count + 64), pcores: sources.count)
         var allFiles: [PCoreFiles] = []
         var lanes: [Lane<Source>] = []
         for (index, source) in sources.enumerated() {
-            let lane = try Lane(geometry: geometry, source: source, lowWater: lowWater)
+            let lane = try Lane(geometry: geometry, source: source, lowWater: lowWater, numa: numa(index))
             var own = try files(index)
             own.control = control.region.fileDescriptor
             own.ring = lane.descriptor
@@ -97,12 +100,14 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
     }
 
     /// Waits until all pcores are ready; the fault that prevented it, if any.
-    mutating func awaitReady(_ signals: TerminationSignals) -> RunFault? {
+    mutating func awaitReady(_ signals: TerminationSignals) throws -> RunFault? {
         var ready = 0
         while true {
             while ready < lanes.count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
             if ready == lanes.count { return nil }
-            if let ended = fleet.collectEnded(timeout: 2).first { return Self.fault(ended) }
+            for ended in fleet.collectEnded(timeout: 2) {
+                if let fault = try replace(ended) { return fault }
+            }
             if let signal = signals.take() { return .interrupted(signal: signal) }
         }
     }

@@ -139,12 +139,44 @@ public struct ProcPcoresRun {
 
     private func makeBlob() throws -> HugeBlob {
         report(.phase("allocating \(configuration.blobByteCount >> 20) MiB"))
+        let numa = try blobPolicy()
         guard let directory = configuration.hugeDirectory else {
-            return try HugeBlob.create(byteCount: configuration.blobByteCount, pages: configuration.pages)
+            return try HugeBlob.create(byteCount: configuration.blobByteCount, pages: configuration.pages, numa: numa)
         }
         // Without a name: the pcores inherit the descriptor, and no end of the run, not even SIGKILL, leaves a file.
         return try HugeBlob.create(
-            named: nil, in: directory, byteCount: configuration.blobByteCount, pages: configuration.pages)
+            named: nil, in: directory, byteCount: configuration.blobByteCount, pages: configuration.pages, numa: numa)
+    }
+
+    private func node(of pcore: Int) throws(ToolError) -> Int {
+        let cpu = cpu(of: pcore)
+        guard let node = NUMAPolicy.node(ofCPU: cpu) else {
+            throw ToolError(.unavailable, "--numa: CPU \(cpu) belongs to no NUMA node")
+        }
+        return node
+    }
+
+    private func blobPolicy() throws(ToolError) -> NUMAPolicy {
+        guard let placement = configuration.numa else { return .systemDefault }
+        var nodes: [Int] = []
+        for pcore in 0..<configuration.pcores { nodes.append(try node(of: pcore)) }
+        let distinct = Set(nodes).sorted()
+        switch placement {
+        case .bind: return .bind(distinct)
+        case .interleave: return .interleave(distinct)
+        case .local where configuration.partitions:
+            return .placed(
+                zip(regions, nodes).map { region, node in
+                    NUMAPolicy.Part(range: Int(region.lowerBound)..<Int(region.upperBound), node: node)
+                })
+        case .local:
+            report(.warning("--numa local: the pcores share the range, so it is interleaved over nodes \(distinct)"))
+            return .interleave(distinct)
+        }
+    }
+
+    private func ringPolicy(_ pcore: Int) throws(ToolError) -> NUMAPolicy {
+        configuration.numa == nil ? .systemDefault : .preferred(try node(of: pcore))
     }
 
     private func fill(_ blob: borrowing HugeBlob) throws {
@@ -228,9 +260,9 @@ public struct ProcPcoresRun {
             cpus: pcoreCPUs,
             sources: (0..<count).map {
                 RandomRecords(pcore: $0, generator: generator($0), configuration: configuration)
-            }, lowWater: Int(lowWater), policy: policy, report: report
+            }, lowWater: Int(lowWater), policy: policy, report: report, numa: ringPolicy
         ) { _ in files }
-        var fault = group.awaitReady(signals)
+        var fault = try group.awaitReady(signals)
         let readyNanoseconds = Clock.monotonic() - began
         let allowed = try CPUs.allowed()
         if let producerCPU { try CPUs.pin(to: [producerCPU]) }

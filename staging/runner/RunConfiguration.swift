@@ -42,6 +42,8 @@ public struct RunConfiguration: Sendable {
     public var seed: UInt64 = 1
     /// Which pages the blob wants.
     public var pages = PagePreference.automatic
+    /// On which NUMA nodes blob and rings are placed; nil leaves that to the kernel.
+    public var numa: NUMAPlacement?
     /// A hugetlbfs (or tmpfs) directory for the blob instead of a memfd.
     public var hugeDirectory: FilePath?
     /// Lets every pcore use the whole range also when the program writes: a race, by request.
@@ -64,6 +66,16 @@ public struct RunConfiguration: Sendable {
     public var csv: FilePath?
     /// The folder that takes a file of samples by pcore; nil writes none.
     public var pcoreCSV: FilePath?
+
+    /// How memory is spread over the NUMA nodes of the pcores' CPUs. Rings are always on their pcore's node.
+    public enum NUMAPlacement: String, Sendable, CaseIterable {
+        /// The blob on those nodes only, as the CPUs come that touch it.
+        case bind
+        /// The blob page by page over those nodes.
+        case interleave
+        /// Each pcore's region on its node; where pcores share the range, as with `interleave`.
+        case local
+    }
 
     /// The defaults with `mix`.
     public init(mix: ProgramMix) {

@@ -21,6 +21,7 @@ enum RunReport {
         let sharedRange: Bool
         let pcoreCpus: [Int]
         let producerCpu: Int?
+        let numa: String?
     }
 
     struct WeightedProgram: Encodable {
@@ -32,6 +33,12 @@ enum RunReport {
         let program: String
         let op: String
         let value: String
+    }
+
+    /// A NUMA node and what of the blob lies on it.
+    struct Node: Encodable {
+        let node: Int
+        let bytes: Int
     }
 
     struct PCore: Encodable {
@@ -70,6 +77,7 @@ enum RunReport {
         let rejectedRecords: UInt64
         let totals: [Total]
         let backing: String
+        let nodes: [Node]
         let isa: String
         let verified: Bool?
         let difference: String?
@@ -96,6 +104,7 @@ enum RunReport {
             try box.encode(rejectedRecords, forKey: .rejectedRecords)
             try box.encode(totals, forKey: .totals)
             try box.encode(backing, forKey: .backing)
+            try box.encode(nodes, forKey: .nodes)
             try box.encode(isa, forKey: .isa)
             try box.encode(verified, forKey: .verified)
             try box.encode(difference, forKey: .difference)
@@ -110,7 +119,8 @@ enum RunReport {
 
         private enum Key: String, CodingKey {
             case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, records, descriptors
-            case rejectedRecords, totals, backing, isa, verified, difference, endedEarly, restarts, inDoubt, readyNs
+            case rejectedRecords, totals, backing, nodes, isa, verified, difference, endedEarly, restarts, inDoubt,
+                readyNs
             case producerCpuNs, pcoreCpuNs, pcores
         }
     }
@@ -133,7 +143,7 @@ extension RunOutcome {
                 programs: mix.entries.map { .init(program: $0.program.description, weight: $0.weight) },
                 carriesProgram: configuration.carriesProgram,
                 seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
-                producerCpu: producerCPU),
+                producerCpu: producerCPU, numa: configuration.numa?.rawValue),
             result: RunReport.Result(
                 bytes: final.bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds,
                 throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
@@ -142,6 +152,7 @@ extension RunOutcome {
                 totals: zip(mix.reducers, totals).map {
                     .init(program: $0.program.description, op: $0.step.description, value: "\($1)")
                 }, backing: backing.description,
+                nodes: backing.nodeBytes.sorted { $0.key < $1.key }.map { .init(node: $0.key, bytes: $0.value) },
                 isa: isa.rawValue, verified: verified, difference: difference?.description,
                 endedEarly: fault?.description, restarts: restarts, inDoubt: doubtful.map(inDoubt),
                 readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,

@@ -232,7 +232,7 @@ public final class ApplyRun {
             files.values = tables.descriptor(index)
             return files
         }
-        let fault = group.awaitReady(signals)
+        let fault = try group.awaitReady(signals)
         readyNanoseconds = Clock.monotonic() - began
         try check(fault, group)
         group.control.start()

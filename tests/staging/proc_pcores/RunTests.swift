@@ -162,6 +162,35 @@ struct RunTests {
         }
     }
 
+    @Test(
+        "NUMA placement: memory lies where it should, as the kernel counts it",
+        arguments: ["bind", "interleave", "local"])
+    func numa(placement: String) throws {
+        for program in ["xor:1", "fnv"] {
+            let result = try tool.run(
+                quick + [
+                    "--records", "20", "--pcores", "3", "--prog", program, "--numa", placement, "--verify", "--json",
+                ])
+            #expect(result.status == 0, "\(result.errors)")
+            let nodes = try #require(try result.result()["nodes"] as? [[String: Int]])
+            #expect(nodes.reduce(0) { $0 + ($1["bytes"] ?? 0) } >= 4 << 20)
+            #expect(result.errors.contains("interleaved") == (placement == "local" && program == "fnv"))
+        }
+        #expect(try tool.run(quick + ["--numa", "everywhere"]).status == 64)
+    }
+
+    @Test(
+        "Each pcore's region lies on its own NUMA node",
+        .enabled(
+            if: FileManager.default.fileExists(atPath: "/sys/devices/system/node/node1"), "needs two NUMA nodes"))
+    func numaLocal() throws {
+        let result = try tool.run(
+            quick + ["--records", "20", "--pcores", "64", "--prog", "xor:1", "--numa", "local", "--verify", "--json"])
+        #expect(result.status == 0, "\(result.errors)")
+        let nodes = try #require(try result.result()["nodes"] as? [[String: Int]])
+        #expect(nodes.filter { $0["bytes"] ?? 0 > 0 }.count >= 2, "\(nodes)")
+    }
+
     @Test("--explain prints the plan and runs nothing")
     func explain() throws {
         let result = try tool.run(["--explain", "--prog", "xor:255,add:7,xor:255,crc32c,counteq:0"])
