@@ -62,7 +62,7 @@ SETTINGS = {
     "range_off": whole(0, 1 << 50), "range_len": whole(1, 1 << 50), "duration": seconds(0.01, 86400),
     "records": whole(1, 1 << 50), "baseline_seconds": seconds(0, 3600), "cpu_first": whole(0, 1 << 20),
     "cpu_count": whole(1, 1 << 20), "producer_cpu": whole(0, 1 << 20), "seed": whole(0, (1 << 63) - 1),
-    "shared_range": yes_or_no, "verify": yes_or_no,
+    "numa": one_of("bind", "interleave", "local"), "shared_range": yes_or_no, "verify": yes_or_no,
 }
 LARGEST = 100_000
 
