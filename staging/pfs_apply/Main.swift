@@ -16,11 +16,11 @@ struct Apply: ParsableCommand {
         abstract: "Checksum, count or transform a file, every byte exactly once, on all CPUs.",
         discussion: """
             Examples:
-              pfs_apply big.img --op crc32c                     the CRC-32C of a file
-              pfs_apply big.img --op crc32c --digests big.csv   ... and of each MiB of it, to keep
-              pfs_apply --check big.csv                         does the file still have them?
-              pfs_apply big.img --prog xor:255 --out new.img    every byte inverted
-              zcat big.gz | pfs_apply - --op counteq --imm 10   lines that come through a pipe
+              pfs_apply big.img                       its CRC-32C
+              pfs_apply big.img --digests big.csv     and that of each MiB, to keep
+              pfs_apply --check big.csv               is the file still the same?
+              pfs_apply big.img --prog xor:255 --out new.img
+              zcat big.gz | pfs_apply - --op counteq --imm 10
 
             Programs: xor:IMM add:IMM counteq:IMM crc32c fnv, joined by commas and applied to each block in order. xor and add \
             rewrite bytes (in what is written, never in the input); the others yield a value per block, of the bytes as they \
@@ -245,7 +245,7 @@ private final class ProgressBar {
             finish()
             FileDescriptor.standardError.writeLine("warning: \(text)")
         case .progress(let done, let total, let nanoseconds):
-            guard isShown, nanoseconds > lastShown &+ 100_000_000 || nanoseconds < lastShown else { return }
+            guard isShown, nanoseconds > lastShown + 100_000_000 else { return }
             lastShown = nanoseconds
             isOpen = true
             let line = "\r\u{1B}[K" + Self.line(done: done, total: total, seconds: Double(nanoseconds) / 1e9)

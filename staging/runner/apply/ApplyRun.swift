@@ -19,7 +19,7 @@ public enum ApplyMode: String, Sendable {
 public enum ApplyEvent: Sendable {
     /// Something the user should know about the result.
     case warning(String)
-    /// Bytes done of this pass, all of them if they are known, and the time since the pass began in nanoseconds.
+    /// Bytes done, all that there are to do if that is known (both over all passes), and the nanoseconds that it took.
     case progress(done: UInt64, total: UInt64?, nanoseconds: UInt64)
 }
 
@@ -267,6 +267,7 @@ public final class ApplyRun {
         var group = try start(current, parameters, policy: .runAgain, files: files)
         var passes: [UInt64] = []
         var results = makeResults()
+        let firstBegan = Clock.monotonic()
         for round in 0..<rounds {
             let isLast = round == rounds - 1
             results = makeResults(discardRows: !isLast)
@@ -283,7 +284,10 @@ public final class ApplyRun {
             let fault = try group.drive(signals) { _, _ in
                 results.bytes == total
             } tick: { now, _ in
-                report(.progress(done: results.bytes, total: total, nanoseconds: now - began))
+                report(
+                    .progress(
+                        done: UInt64(round) * total + results.bytes, total: UInt64(rounds) * total,
+                        nanoseconds: now - firstBegan))
             } work: { lanes in
                 try collect(lanes, into: results) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
             }
