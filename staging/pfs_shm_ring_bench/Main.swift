@@ -161,15 +161,11 @@ struct RingBench: ParsableCommand {
                     samples[contender, default: []].append(Double(ops) * 1e3 / Double(outcome.elapsed))
                 }
             }
-            var best: Row?
-            var own: Row?
             for contender in contenders {
                 let row = Row(contender, batch: batch, samples: samples[contender] ?? [])
                 if contender == .packetfs {
-                    own = row
                     result.batches.append(row)
                 } else {
-                    if row.mopsPerS > best?.mopsPerS ?? 0 { best = row }
                     result.peerBatches.append(row)
                 }
                 if row.spread > 0.25 {
@@ -182,11 +178,7 @@ struct RingBench: ParsableCommand {
                         + "\(pad(decimals(row.nsPerOp, 2), 8))   (\(decimals(row.samplesMopsPerS.min() ?? 0, 1)) ... "
                         + "\(decimals(row.samplesMopsPerS.max() ?? 0, 1)))")
             }
-            if let best, let own {
-                result.ratios.append(
-                    RatioRow(
-                        figure: "batch \(batch)", ratio: own.mopsPerS / best.mopsPerS, bestPeer: best.contender))
-            }
+            if let ratio = RatioRow("batch \(batch)", samples, betterIsMore: true) { result.ratios.append(ratio) }
         }
     }
 
@@ -196,28 +188,24 @@ struct RingBench: ParsableCommand {
         let name = task == .roundTrip ? "round trip" : "one way"
         try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
         var collected: [Contender: [UInt64]] = [:]
+        var medians: [Contender: [Double]] = [:]
         for _ in 0..<repeats {
             for contender in contenders {
-                let samples = try session.measure(task, contender, count: trips, size: 1).samples
-                collected[contender, default: []] += samples.map { UInt64($0) }
+                let samples = try session.measure(task, contender, count: trips, size: 1).samples.map { UInt64($0) }
+                collected[contender, default: []] += samples
+                let sorted = samples.sorted()
+                medians[contender, default: []].append(Double(LatencyRow.percentile(50, of: sorted)))
             }
         }
-        var rows: [LatencyRow] = []
         for contender in contenders {
             guard let samples = collected[contender] else { continue }
             let row = LatencyRow(contender, task, samples.sorted())
-            rows.append(row)
+            result.latencies.append(row)
             try say(
                 "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"
                     + pad("\(row.maxNs)", 10))
         }
-        result.latencies += rows
-        if let own = rows.first, let best = rows.dropFirst().min(by: { $0.p50Ns < $1.p50Ns }) {
-            result.ratios.append(
-                RatioRow(
-                    figure: "\(name) median", ratio: Double(best.p50Ns) / Double(max(1, own.p50Ns)),
-                    bestPeer: best.contender))
-        }
+        if let ratio = RatioRow("\(name) median", medians, betterIsMore: false) { result.ratios.append(ratio) }
     }
 
     private func slab(_ session: inout Session, _ result: inout Report.Result) throws {

@@ -43,7 +43,7 @@ struct LatencyRow: Encodable {
     }
 
     /// The smallest of the `sorted` values that at least `percent` of a hundred do not exceed; 0 where there are none.
-    private static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
+    static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
         guard !sorted.isEmpty else { return 0 }
         let rank = (percent / 100 * Double(sorted.count)).rounded(.up)
         return sorted[min(max(Int(rank), 1), sorted.count) - 1]
@@ -69,6 +69,23 @@ struct RatioRow: Encodable {
     let figure: String
     let ratio: Double
     let bestPeer: String
+
+    /// Compares what was measured in the same repeat, and takes the median of that: a machine that gets faster or slower in
+    /// between, as virtual ones do, then weighs on both sides of a ratio. The best peer is the one against which ours looks
+    /// worst. Nil without peers.
+    init?(_ figure: String, _ samples: [Contender: [Double]], betterIsMore: Bool) {
+        let own = samples[.packetfs] ?? []
+        var worst: (ratio: Double, peer: Contender)?
+        for peer in Contender.allCases where peer != .packetfs {
+            guard let theirs = samples[peer], !theirs.isEmpty, theirs.count == own.count else { continue }
+            let ratio = median(zip(own, theirs).map { betterIsMore ? $0 / max($1, 1e-9) : $1 / max($0, 1e-9) })
+            if ratio < worst?.ratio ?? .infinity { worst = (ratio, peer) }
+        }
+        guard let worst else { return nil }
+        self.figure = figure
+        ratio = worst.ratio
+        bestPeer = "\(worst.peer)"
+    }
 }
 
 /// What `--json` prints; see docs/ring.md.
