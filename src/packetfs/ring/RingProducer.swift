@@ -124,7 +124,9 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         }
         head &+= UInt32(truncatingIfNeeded: count)
         headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
-        askForSlots(ahead: 0, count: UInt32(truncatingIfNeeded: count))
+        // What continues on the line just written needs the one behind it.
+        let line = RingProducer.slotsPerCacheLine
+        askForSlots(ahead: count < line ? line : 0, count: UInt32(truncatingIfNeeded: count))
         return count
     }
 
