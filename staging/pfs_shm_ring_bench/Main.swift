@@ -105,8 +105,11 @@ struct RingBench: ParsableCommand {
         if records { try slab(&session, &result) }
         result.elapsedNs = Clock.monotonic() - started
         if json {
+            // The report counts the CPUs that may be used, which this thread alone gave up.
+            try CPUs.pin(to: allowed)
             let config = Report.Config(
                 mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
+                batches: batches.sizes, trips: latency ? trips : nil, recordBytes: records ? recordBytes.sizes : nil,
                 producerCpu: producerCPU, consumerCpu: consumerCPU)
             try print(
                 ToolReport(tool: "pfs_shm_ring_bench", config: config, result: result, warnings: warnings).text())

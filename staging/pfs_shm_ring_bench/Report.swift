@@ -96,6 +96,10 @@ enum Report {
         let slabBytes: Int
         let ops: UInt64
         let repeats: Int
+        let batches: [Int]
+        /// Nil unless asked for, as the next.
+        let trips: UInt64?
+        let recordBytes: [Int]?
         let producerCpu: Int
         let consumerCpu: Int
     }
