@@ -113,6 +113,9 @@ public enum Ring {
         }
     }
 
+    /// The byte of the region's file whose lock is the role, for tools that look for its holder.
+    package static func lockPosition(of role: Role) -> Int64 { RoleLock.offset(of: role) }
+
     static func checkMapping(_ base: UnsafeMutableRawPointer, byteCount: Int, needed: UInt64) throws(RingError) {
         guard Int(bitPattern: base) % lineByteCount == 0 else { throw .misalignedRegion }
         guard byteCount >= 0, UInt64(byteCount) >= needed else {
