@@ -235,6 +235,7 @@ extension HugeBlob {
     ///
     /// - Throws: a system error: ENOENT when there is no such file.
     public static func remove(named name: String, in directory: FilePath) throws(MemoryError) {
+        try RegionFolder.validate(name: name, of: "blob")
         try RegionFolder.remove(name, from: directory)
     }
 

@@ -44,7 +44,7 @@ package enum RegionFolder {
         return system
     }
 
-    /// Gives a nameless file of the folder's file system its name.
+    /// Gives a nameless file of the folder's file system its name. The name has been validated.
     static func link(_ file: FileDescriptor, as name: String, in directory: FilePath) throws(MemoryError) {
         let folder = try open(directory)
         guard pfs_link_nameless(file.rawValue, folder.value.rawValue, name) == 0 else {
@@ -52,14 +52,14 @@ package enum RegionFolder {
         }
     }
 
-    /// Opens the file of that name.
+    /// Opens the file of that name. The name has been validated.
     static func openFile(_ name: String, in directory: FilePath) throws(MemoryError) -> OwnedDescriptor {
         let folder = try open(directory)
         let path = directory.appending(name).string
         return try OwnedDescriptor(pfs_open_existing(folder.value.rawValue, name), "open", path)
     }
 
-    /// Removes a name. The memory lives on with those who have it.
+    /// Removes a name. The memory lives on with those who have it. The name has been validated.
     static func remove(_ name: String, from directory: FilePath) throws(MemoryError) {
         let folder = try open(directory)
         guard unlinkat(folder.value.rawValue, name, 0) == 0 else {

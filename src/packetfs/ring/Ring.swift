@@ -259,7 +259,9 @@ struct RoleLock: ~Copyable {
     }
 
     deinit {
-        // Nothing can be done about a failing close; the kernel has dropped the lock in any case.
+        // Closing alone would leave the lock with a child that is just being started and has this descriptor until it
+        // executes its program. Nothing can be done about a failure; at the latest the end of the processes helps.
+        _ = pfs_ofd_unlock(file.rawValue)
         try? file.close()
     }
 }

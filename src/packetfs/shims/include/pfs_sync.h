@@ -22,6 +22,8 @@ int pfs_futex_wake(const uint32_t *word, int waiters);
  */
 int pfs_ofd_lock_byte(int fd, int64_t offset);
 int pfs_ofd_byte_is_locked(int fd, int64_t offset);
+/* Drops all such locks of the description, also where another process has a copy of fd. */
+int pfs_ofd_unlock(int fd);
 
 /* Asks for the cache lines of count bytes, to be read soon; never faults. */
 static inline void pfs_prefetch(const void *bytes, long count)
