@@ -102,7 +102,7 @@ struct RingBench: ParsableCommand {
             try self.latency(.roundTrip, &session, lanes.contenders, &result)
             try self.latency(.oneWay, &session, lanes.contenders, &result)
         }
-        if records { try slab(&session, &result) }
+        if records { try slab(&session, &result, &warnings) }
         result.elapsedNs = Clock.monotonic() - started
         if json {
             // The report counts the CPUs that may be used, which this thread alone gave up.
@@ -211,7 +211,9 @@ struct RingBench: ParsableCommand {
         if let ratio = RatioRow("\(name) median", medians, betterIsMore: false) { result.ratios.append(ratio) }
     }
 
-    private func slab(_ session: inout Session, _ result: inout Report.Result) throws {
+    private func slab(
+        _ session: inout Session, _ result: inout Report.Result, _ warnings: inout [String]
+    ) throws {
         try say("\n  record bytes        MB/s   records/s")
         for size in recordBytes.sizes {
             // About as much memory traffic at each size, and enough records for a figure.
@@ -221,8 +223,12 @@ struct RingBench: ParsableCommand {
                 let outcome = try session.measure(.records, .packetfs, count: count, size: size)
                 rates.append(Double(count) * 1e9 / Double(outcome.elapsed))
             }
-            let rate = median(rates)
-            let row = RecordRow(recordBytes: size, throughputMbPerS: rate * Double(size) / 1e6, recordsPerS: rate)
+            let row = RecordRow(recordBytes: size, samples: rates)
+            if row.spread > 0.25 {
+                warnings.append(
+                    "records of \(size) bytes: the samples differ by \(Int(row.spread * 100)) % of the median; "
+                        + "other work on these CPUs makes the figure weak")
+            }
             result.records.append(row)
             try say(
                 "\(pad("\(size)", 14))\(pad(decimals(row.throughputMbPerS, 1), 12))\(pad(decimals(row.recordsPerS, 0), 12))"

@@ -55,6 +55,18 @@ struct RecordRow: Encodable {
     let recordBytes: Int
     let throughputMbPerS: Double
     let recordsPerS: Double
+    let samplesRecordsPerS: [Double]
+
+    /// Samples in records per second; at least one.
+    init(recordBytes: Int, samples: [Double]) {
+        self.recordBytes = recordBytes
+        recordsPerS = median(samples)
+        throughputMbPerS = recordsPerS * Double(recordBytes) / 1e6
+        samplesRecordsPerS = samples
+    }
+
+    /// Distance between the extremes as a fraction of the median.
+    var spread: Double { ((samplesRecordsPerS.max() ?? 0) - (samplesRecordsPerS.min() ?? 0)) / recordsPerS }
 }
 
 /// A ring of others, and why it did not take part if it did not.
