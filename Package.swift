@@ -47,6 +47,9 @@ let staging: [Target] = [
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
         path: "staging/pfs_proc_pcores", swiftSettings: swift),
     .executableTarget(
+        name: "pfs_apply", dependencies: ["PacketFSRunner", argumentParser],
+        path: "staging/pfs_apply", swiftSettings: swift),
+    .executableTarget(
         name: "pfs_shm_ring_bench",
         dependencies: [
             "PacketFSRunner", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
@@ -70,6 +73,8 @@ let staging: [Target] = [
 
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
+    // What suites that run the tools share.
+    .target(name: "ToolTesting", path: "tests/support", swiftSettings: swift),
     .testTarget(
         name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
@@ -85,11 +90,14 @@ let tests: [Target] = [
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory"], path: "tests/src/pcpu",
         swiftSettings: swift),
     .testTarget(
-        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores"],
+        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
     .testTarget(
         name: "CtlTests", dependencies: ["PacketFSRing", "PacketFSMemory", "pfs_ctl", systemPackage],
         path: "tests/staging/pfs_ctl", swiftSettings: swift),
+    .testTarget(
+        name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
+        path: "tests/staging/apply", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 
@@ -101,6 +109,7 @@ let package = Package(
         .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
+        .executable(name: "pfs_apply", targets: ["pfs_apply"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),

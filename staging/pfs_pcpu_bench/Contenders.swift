@@ -6,7 +6,8 @@ import PacketFSRunner
 struct Contender {
     /// The work: a program's text, or `read` and `modify` for what memory gives.
     let work: String
-    /// Who does it: `packetfs`, `c`, `isa-l`, `limit`, or `packetfs-passes` for one plan per operation.
+    /// Who does it: `packetfs`, `c`, `isa-l`, `limit`, `packetfs-each` with a value for each descriptor instead of totals, or
+    /// `packetfs-passes` for one plan per operation.
     let by: String
     /// Does the work; the result only keeps it from being dropped.
     let run: (UnsafeMutableRawPointer, UnsafeBufferPointer<Descriptor>) -> UInt64
@@ -26,7 +27,11 @@ extension Contender {
         ]
         let slow = shape.bytesPerTable > 4 << 20
         for text in programs where !(slow && text == "fnv") {
-            all.append(try packetfs(text, isa: isa))
+            let plan = Plan(try Program(parsing: text), isa: isa)
+            all.append(Contender(work: text, by: "packetfs") { run(plan, $0, $1) })
+            if plan.reducerCount > 0 {
+                all.append(Contender(work: text, by: "packetfs-each") { runEach(plan, $0, $1) })
+            }
         }
         all.append(
             try passes("xor:255,add:7,counteq:0", isa: isa, plans: ["xor:255", "add:7", "counteq:0"]))
@@ -52,11 +57,6 @@ extension Contender {
         return all
     }
 
-    private static func packetfs(_ text: String, isa: ISA) throws -> Contender {
-        let plan = Plan(try Program(parsing: text), isa: isa)
-        return Contender(work: text, by: "packetfs") { run(plan, $0, $1) }
-    }
-
     private static func passes(_ text: String, isa: ISA, plans texts: [String]) throws -> Contender {
         let plans = try texts.map { Plan(try Program(parsing: $0), isa: isa) }
         return Contender(work: text, by: "packetfs-passes") { base, table in
@@ -73,6 +73,16 @@ extension Contender {
                 on: base, descriptors: table, totals: UnsafeMutableBufferPointer(rebasing: totals[..<plan.reducerCount])
             )
             return totals[0]
+        }
+    }
+
+    private static func runEach(
+        _ plan: Plan, _ base: UnsafeMutableRawPointer, _ table: UnsafeBufferPointer<Descriptor>
+    ) -> UInt64 {
+        let count = table.count * plan.reducerCount
+        return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: count) { values in
+            plan.execute(on: base, descriptors: table, values: values)
+            return values[count - 1]
         }
     }
 

@@ -42,7 +42,7 @@ enum Table {
     /// The figures of one shape: a line for each work, a column for each contender.
     static func rates(_ figures: [Figure]) -> String {
         guard let first = figures.first else { return "" }
-        let columns = ["packetfs", "packetfs-passes", "c", "isa-l", "limit"].filter { by in
+        let columns = ["packetfs", "packetfs-each", "packetfs-passes", "c", "isa-l", "limit"].filter { by in
             figures.contains { $0.by == by }
         }
         var works: [String] = []

@@ -71,6 +71,11 @@ struct ProcPcores: ParsableCommand {
     var hugeDir: String?
     @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
     var pageSize = PagePreference.automatic
+    @Option(
+        help:
+            "Place memory on the NUMA nodes of the pcores' CPUs: bind, interleave or local (default: the kernel's way)."
+    )
+    var numa: RunConfiguration.NUMAPlacement?
     @Flag(help: "Skip the baseline (no CPUpwn then).")
     var noBaseline = false
     @Option(help: "Seconds of the baseline.")
@@ -87,6 +92,8 @@ struct ProcPcores: ParsableCommand {
     var seed: UInt64 = 1
     @Flag(help: "Let every pcore of a writing program use the whole range: a race, which cannot be verified.")
     var sharedRange = false
+    @Flag(help: "Replace pcores that die instead of ending the run.")
+    var restartFailed = false
     @Flag(help: "Recompute what every pcore did with the reference implementation; exit 65 if anything differs.")
     var verify = false
     @Flag(help: "Print how each program would be executed on this CPU, and run nothing.")
@@ -170,9 +177,11 @@ struct ProcPcores: ParsableCommand {
         configuration.rangeLength = rangeLen
         configuration.seed = seed
         configuration.pages = pageSize
+        configuration.numa = numa
         configuration.hugeDirectory = hugeDir.map { FilePath($0) }
         configuration.sharedRange = sharedRange
         configuration.verify = verify
+        configuration.restartsFailed = restartFailed
         configuration.baselineSeconds = noBaseline ? 0 : baselineSeconds
         configuration.firstCPU = cpuFirst
         configuration.cpuCount = cpuCount
@@ -199,16 +208,7 @@ struct ProcPcores: ParsableCommand {
     }
 
     private func program() throws(ToolError) -> Program {
-        guard imm == nil || op != nil else { throw ToolError(.usage, "--imm needs --op") }
-        if let op, op.contains(where: { $0 == ":" || $0 == "," }) {
-            throw ToolError(
-                .usage, "--op \"\(op)\": takes one operation's name; use --imm for its immediate, --prog for several")
-        }
-        do {
-            return try Program(parsing: prog ?? (op ?? "fnv") + (imm.map { ":" + $0 } ?? ""))
-        } catch {
-            throw ToolError(.usage, "\(prog == nil ? "--op" : "--prog"): \(error)")
-        }
+        try Program(op: op, immediate: imm, program: prog, default: "fnv")
     }
 
     private func explanation() throws(ToolError) -> String {
@@ -230,6 +230,7 @@ struct ProcPcores: ParsableCommand {
 }
 
 extension PagePreference: ExpressibleByArgument {}
+extension RunConfiguration.NUMAPlacement: ExpressibleByArgument {}
 
 /// How a pcore learns which program to run.
 enum ProgramTransport: EnumerableFlag {

@@ -42,12 +42,16 @@ public struct RunConfiguration: Sendable {
     public var seed: UInt64 = 1
     /// Which pages the blob wants.
     public var pages = PagePreference.automatic
+    /// On which NUMA nodes blob and rings are placed; nil leaves that to the kernel.
+    public var numa: NUMAPlacement?
     /// A hugetlbfs (or tmpfs) directory for the blob instead of a memfd.
     public var hugeDirectory: FilePath?
     /// Lets every pcore use the whole range also when the program writes: a race, by request.
     public var sharedRange = false
     /// Recomputes with the reference implementation what every pcore did.
     public var verify = false
+    /// Replaces pcores that die instead of ending the run.
+    public var restartsFailed = false
     /// Length of the baseline in seconds; 0 leaves it out.
     public var baselineSeconds = 2.0
     /// First CPU for pcores.
@@ -60,6 +64,16 @@ public struct RunConfiguration: Sendable {
     public var producerCPU: Int?
     /// Where samples are appended; nil writes none.
     public var csv: FilePath?
+
+    /// How memory is spread over the NUMA nodes of the pcores' CPUs. Rings are always on their pcore's node.
+    public enum NUMAPlacement: String, Sendable, CaseIterable {
+        /// The blob on those nodes only, as the CPUs come that touch it.
+        case bind
+        /// The blob page by page over those nodes.
+        case interleave
+        /// Each pcore's region on its node; where pcores share the range, as with `interleave`.
+        case local
+    }
 
     /// The defaults with `mix`.
     public init(mix: ProgramMix) {

@@ -21,6 +21,7 @@ enum RunReport {
         let sharedRange: Bool
         let pcoreCpus: [Int]
         let producerCpu: Int?
+        let numa: String?
     }
 
     struct WeightedProgram: Encodable {
@@ -34,6 +35,12 @@ enum RunReport {
         let value: String
     }
 
+    /// A NUMA node and what of the blob lies on it.
+    struct Node: Encodable {
+        let node: Int
+        let bytes: Int
+    }
+
     struct PCore: Encodable {
         let cpu: Int
         let records: UInt64
@@ -42,6 +49,19 @@ enum RunReport {
         let sleeps: UInt64
         let cpuNs: UInt64
         let totals: [String]
+    }
+
+    /// Records of one pcore that may have run in part; `ranges` are their descriptors.
+    struct InDoubt: Encodable {
+        let pcore: Int
+        let firstRecord: UInt64
+        let records: Int
+        let ranges: [Range]
+
+        struct Range: Encodable {
+            let offset: UInt64
+            let lengthBytes: UInt32
+        }
     }
 
     struct Result: Encodable {
@@ -57,10 +77,13 @@ enum RunReport {
         let rejectedRecords: UInt64
         let totals: [Total]
         let backing: String
+        let nodes: [Node]
         let isa: String
         let verified: Bool?
         let difference: String?
         let endedEarly: String?
+        let restarts: Int
+        let inDoubt: [InDoubt]
         let readyNs: UInt64
         let producerCpuNs: UInt64
         let pcoreCpuNs: UInt64
@@ -81,10 +104,13 @@ enum RunReport {
             try box.encode(rejectedRecords, forKey: .rejectedRecords)
             try box.encode(totals, forKey: .totals)
             try box.encode(backing, forKey: .backing)
+            try box.encode(nodes, forKey: .nodes)
             try box.encode(isa, forKey: .isa)
             try box.encode(verified, forKey: .verified)
             try box.encode(difference, forKey: .difference)
             try box.encode(endedEarly, forKey: .endedEarly)
+            try box.encode(restarts, forKey: .restarts)
+            try box.encode(inDoubt, forKey: .inDoubt)
             try box.encode(readyNs, forKey: .readyNs)
             try box.encode(producerCpuNs, forKey: .producerCpuNs)
             try box.encode(pcoreCpuNs, forKey: .pcoreCpuNs)
@@ -93,8 +119,9 @@ enum RunReport {
 
         private enum Key: String, CodingKey {
             case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, records, descriptors
-            case rejectedRecords, totals, backing, isa, verified, difference, endedEarly, readyNs, producerCpuNs
-            case pcoreCpuNs, pcores
+            case rejectedRecords, totals, backing, nodes, isa, verified, difference, endedEarly, restarts, inDoubt,
+                readyNs
+            case producerCpuNs, pcoreCpuNs, pcores
         }
     }
 }
@@ -116,7 +143,7 @@ extension RunOutcome {
                 programs: mix.entries.map { .init(program: $0.program.description, weight: $0.weight) },
                 carriesProgram: configuration.carriesProgram,
                 seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
-                producerCpu: producerCPU),
+                producerCpu: producerCPU, numa: configuration.numa?.rawValue),
             result: RunReport.Result(
                 bytes: final.bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds,
                 throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
@@ -125,8 +152,10 @@ extension RunOutcome {
                 totals: zip(mix.reducers, totals).map {
                     .init(program: $0.program.description, op: $0.step.description, value: "\($1)")
                 }, backing: backing.description,
+                nodes: backing.nodeBytes.sorted { $0.key < $1.key }.map { .init(node: $0.key, bytes: $0.value) },
                 isa: isa.rawValue, verified: verified, difference: difference?.description,
-                endedEarly: fault?.description, readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
+                endedEarly: fault?.description, restarts: restarts, inDoubt: doubtful.map(inDoubt),
+                readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
                 pcoreCpuNs: pcoreCPUNanoseconds,
                 pcores: pcores.map { pcore in
                     .init(
@@ -138,13 +167,20 @@ extension RunOutcome {
         return try report.text()
     }
 
+    private func inDoubt(_ doubtful: DoubtfulRecords) -> RunReport.InDoubt {
+        .init(
+            pcore: doubtful.pcore, firstRecord: doubtful.firstRecord, records: doubtful.count,
+            ranges: doubtful.descriptors.map { .init(offset: $0.offset, lengthBytes: $0.length) })
+    }
+
     /// The summary for people.
     public var summary: String {
         let what = configuration.file.map { "\($0)" } ?? "the seeded pattern"
         let seconds = Double(elapsedNanoseconds) / 1e9
         var lines = [
             "\(configuration.mix) over \(what), \(scaled(Double(range.count)))B from byte \(range.lowerBound): "
-                + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") on CPU\(final.cpuCount == 1 ? "" : "s") "
+                + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") "
+                + "on CPU\(final.cpuCount == 1 ? "" : "s") "
                 + CPUs.describe(pcores.map(\.cpu))
         ]
         func line(_ name: String, _ text: String) {
@@ -152,8 +188,8 @@ extension RunOutcome {
         }
         line(
             "throughput",
-            "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in \(decimals(seconds, 2)) s, "
-                + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
+            "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in "
+                + "\(decimals(seconds, 2)) s, \(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
         )
         if operationBytes > final.bytes {
             line(
@@ -181,6 +217,15 @@ extension RunOutcome {
                 + "all pcores ready after \(decimals(Double(readyNanoseconds) / 1e9, 2)) s")
         line("memory", "\(backing)")
         line("kernels", isa.rawValue)
+        if restarts > 0 { line("restarts", "\(restarts): pcores died and were replaced") }
+        if !doubtful.isEmpty {
+            let count = doubtful.reduce(0) { $0 + $1.count }
+            line(
+                "in doubt",
+                "\(count) records, "
+                    + doubtful.map { "pcore \($0.pcore) from record \($0.firstRecord)" }.joined(separator: ", ")
+                    + ": may have run in part and are not counted; --json lists their byte ranges")
+        }
         if rejectedRecords > 0 { line("rejected", "\(rejectedRecords) records, out of bounds") }
         switch verified {
         case true?:
@@ -189,7 +234,7 @@ extension RunOutcome {
                 "yes: every result\(configuration.mix.writes ? " and every byte of the blob" : "") "
                     + "equals the reference implementation's")
         case false?: line("verified", "NO: \(difference?.description ?? "records were rejected")")
-        case nil: line("verified", "not asked for (--verify)")
+        case nil: line("verified", doubtful.isEmpty ? "not asked for (--verify)" : "no: records are in doubt")
         }
         if let fault { line("ended early", "\(fault)") }
         return lines.joined(separator: "\n")

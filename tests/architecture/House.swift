@@ -92,7 +92,8 @@ extension House {
                         + "give it a path under src/packetfs, staging, dev, full_apps or tests")
                 continue
             }
-            if (target.type == "test") != (tier == .tests) {
+            // What suites share stands in a library of its own.
+            if (target.type == "test") != (tier == .tests), !path.isInside("tests/support") {
                 found.append(
                     "target \(target.name) is a \(target.type) target in \(path): tests, and only tests, live in tests/"
                 )

@@ -108,7 +108,7 @@ extension HugeBlob {
         try AvailableMemory.require(whole, numa)
         let file = try OwnedDescriptor(pfs_memfd_create(memfdName, 0), "memfd_create", memfdName)
         let mapping = try Mapping(sizing: file, to: whole, alignment: alignment(whole))
-        try numa.apply(to: mapping.base, byteCount: whole)
+        try numa.apply(to: mapping.base, byteCount: whole, pageSize: Int(getpagesize()))
         mapping.adviseHugePages(wantsHuge)
         try mapping.populate(0..<whole)
         try mapping.seal()
@@ -127,7 +127,7 @@ extension HugeBlob {
         if case .bind(let nodes) = numa { boundNodes = nodes }
         do throws(MemoryError) {
             let mapping = try Mapping(sizing: file, to: whole)
-            try numa.apply(to: mapping.base, byteCount: whole)
+            try numa.apply(to: mapping.base, byteCount: whole, pageSize: pool.pageSize)
             try mapping.populate(0..<whole)
             return mapping
         } catch {
@@ -275,7 +275,7 @@ extension HugeBlob {
     ) throws(MemoryError) -> Mapping {
         try AvailableMemory.require(whole, numa)
         let mapping = try Mapping(sizing: file, to: whole, alignment: alignment(whole))
-        try numa.apply(to: mapping.base, byteCount: whole)
+        try numa.apply(to: mapping.base, byteCount: whole, pageSize: Int(getpagesize()))
         mapping.adviseHugePages(pages != .small)
         do throws(MemoryError) {
             do throws(MemoryError) {
@@ -426,7 +426,7 @@ extension HugeBlob {
         let report = MappingReport(range: addresses)
         var backing = Backing(
             kind: .small, pageSize: pageSize, mappedBytes: mapping.byteCount, hugeBytes: report.hugeBytes,
-            nodes: report.nodes ?? [0], isNamed: !report.path.hasPrefix("/memfd:"))
+            nodes: report.nodes ?? [0], nodeBytes: report.nodeBytes, isNamed: !report.path.hasPrefix("/memfd:"))
         if system.kind == .hugetlbfs {
             // The file's own count holds in every process; smaps knows only what this one has touched.
             var status = stat()

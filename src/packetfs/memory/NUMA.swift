@@ -11,11 +11,36 @@ public enum NUMAPolicy: Sendable, Hashable {
     case interleave([Int])
     /// On this node while it has room, then elsewhere.
     case preferred(Int)
+    /// Each part as with ``preferred(_:)`` on a node of its own; what no part covers near the CPU that touches it first.
+    case placed([Part])
+
+    /// A range of bytes and the node that it is wanted on. Bounds are rounded down to whole pages of the mapping, except an
+    /// upper bound at its end.
+    public struct Part: Sendable, Hashable {
+        /// Bytes, counted from the start of the blob.
+        public var range: Range<Int>
+        /// The node.
+        public var node: Int
+
+        /// Makes a part; checked when the memory is made.
+        public init(range: Range<Int>, node: Int) {
+            self.range = range
+            self.node = node
+        }
+    }
+
+    /// The node that a CPU belongs to; 0 on a kernel without NUMA, nil for a CPU that there is not.
+    public static func node(ofCPU cpu: Int) -> Int? {
+        guard numa_available() >= 0 else { return 0 }
+        let node = numa_node_of_cpu(Int32(clamping: cpu))
+        return node < 0 ? nil : Int(node)
+    }
 
     /// The nodes named, nil for ``systemDefault``.
     var nodes: [Int]? {
         switch self {
         case .systemDefault: nil
+        case .placed(let parts): parts.map(\.node)
         case .bind(let nodes), .interleave(let nodes): nodes
         case .preferred(let node): [node]
         }
@@ -36,8 +61,22 @@ public enum NUMAPolicy: Sendable, Hashable {
     }
 
     /// Sets the policy of a shared mapping (mbind(2)); for tmpfs, memfd and hugetlbfs it belongs to the file, so it also
-    /// rules pages that other processes touch first. Call before anything is touched.
-    func apply(to base: UnsafeMutableRawPointer, byteCount: Int) throws(MemoryError) {
+    /// rules pages that other processes touch first. Call before anything is touched. `pageSize` is the mapping's.
+    func apply(to base: UnsafeMutableRawPointer, byteCount: Int, pageSize: Int) throws(MemoryError) {
+        if case .placed(let parts) = self {
+            for part in parts {
+                guard 0 <= part.range.lowerBound, part.range.upperBound <= byteCount else {
+                    throw .outOfRange(
+                        what: "memory", lowerBound: part.range.lowerBound, upperBound: part.range.upperBound,
+                        limit: byteCount)
+                }
+                let start = part.range.lowerBound & ~(pageSize - 1)
+                let end = part.range.upperBound == byteCount ? byteCount : part.range.upperBound & ~(pageSize - 1)
+                guard start < end else { continue }
+                try NUMAPolicy.preferred(part.node).apply(to: base + start, byteCount: end - start, pageSize: pageSize)
+            }
+            return
+        }
         guard let nodes, numa_available() >= 0, let mask = numa_allocate_nodemask() else { return }
         defer { numa_bitmask_free(mask) }
         for node in nodes { numa_bitmask_setbit(mask, UInt32(node)) }
@@ -46,7 +85,7 @@ public enum NUMAPolicy: Sendable, Hashable {
             case .systemDefault: MPOL_DEFAULT
             case .bind: MPOL_BIND
             case .interleave: MPOL_INTERLEAVE
-            case .preferred: MPOL_PREFERRED
+            case .preferred, .placed: MPOL_PREFERRED
             }
         // The kernel counts one bit less than it is told.
         let status = mbind(base, UInt(byteCount), Int32(mode), mask.pointee.maskp, mask.pointee.size + 1, 0)

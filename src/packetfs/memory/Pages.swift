@@ -37,6 +37,8 @@ public struct Backing: Sendable, Hashable {
     /// NUMA nodes, ascending, on which the pages lie that this process has touched. Empty in a process that has touched
     /// none; `[0]` on a kernel without NUMA.
     public var nodes: [Int]
+    /// Bytes on each of those nodes, as the kernel counts them; empty on a kernel without NUMA.
+    public var nodeBytes: [Int: Int] = [:]
     /// `true` for a blob with a name in a directory, `false` for a memfd.
     public var isNamed: Bool
 }
@@ -55,7 +57,9 @@ extension Backing: CustomStringConvertible {
         switch nodes.count {
         case 0: return "\(pages), nothing touched yet"
         case 1: return "\(pages), node \(nodes[0])"
-        default: return "\(pages), nodes \(nodes.map(String.init).joined(separator: ","))"
+        default:
+            let parts = nodes.map { node in "\(node)\(nodeBytes[node].map { " (\($0 >> 20) MiB)" } ?? "")" }
+            return "\(pages), nodes \(parts.joined(separator: ","))"
         }
     }
 }

@@ -28,14 +28,20 @@ public struct SharedRegion: ~Copyable, Sendable {
     /// - Parameters:
     ///   - byteCount: size in bytes, at least 1; the file is rounded up to whole pages.
     ///   - name: what /proc shows, up to 249 bytes; it need not be unique.
+    ///   - numa: where to place the pages.
     /// - Throws: ``MemoryError/shortage(of:needed:free:unit:remedy:)`` when memory is short,
+    ///   ``MemoryError/unavailable(what:remedy:)`` for nodes that this machine does not have,
     ///   ``MemoryError/invalid(argument:value:reason:)`` for a size below 1, system errors.
-    public static func create(byteCount: Int, name: String) throws(MemoryError) -> SharedRegion {
+    public static func create(
+        byteCount: Int, name: String, numa: NUMAPolicy = .systemDefault
+    ) throws(MemoryError) -> SharedRegion {
         try requirePositive(byteCount)
+        try numa.validate()
         let whole = try wholePages(byteCount, Int(getpagesize()))
         try AvailableMemory.require(whole)
         let file = try OwnedDescriptor(pfs_memfd_create(name, 0), "memfd_create", name)
         let mapping = try Mapping(sizing: file, to: whole)
+        try numa.apply(to: mapping.base, byteCount: whole, pageSize: Int(getpagesize()))
         mapping.adviseHugePages(false)
         try mapping.populate(0..<whole)
         try mapping.seal()

@@ -238,6 +238,8 @@ struct MappingReport: Equatable {
     var path = ""
     /// Nodes of touched pages, ascending; nil when the kernel has no numa_maps.
     var nodes: [Int]?
+    /// Bytes on each of them.
+    var nodeBytes: [Int: Int] = [:]
 
     /// Adds up the mappings that lie in `range` (addresses).
     init(range: Range<UInt>, _ read: (String) -> String? = readText) {
@@ -260,14 +262,19 @@ struct MappingReport: Equatable {
             }
         }
         guard let maps = read("/proc/self/numa_maps") else { return }
-        var found: Set<Int> = []
         for line in maps.split(separator: "\n") {
             let fields = line.split(separator: " ")
             guard let start = fields.first.flatMap({ UInt($0, radix: 16) }), range.contains(start) else { continue }
+            // ... N0=pages N1=pages kernelpagesize_kB=4
+            let size = fields.first { $0.hasPrefix("kernelpagesize_kB=") }
+            let kilobytes = size.flatMap { $0.split(separator: "=").last.flatMap { Int($0) } } ?? 4
             for field in fields.dropFirst() where field.first == "N" {
-                if let node = field.dropFirst().split(separator: "=").first.flatMap({ Int($0) }) { found.insert(node) }
+                let parts = field.dropFirst().split(separator: "=").map { Int($0) }
+                if parts.count == 2, let node = parts[0], let pages = parts[1] {
+                    nodeBytes[node, default: 0] += pages * kilobytes << 10
+                }
             }
         }
-        nodes = found.sorted()
+        nodes = nodeBytes.keys.sorted()
     }
 }

@@ -41,15 +41,41 @@ public struct Plan: Sendable, CustomStringConvertible {
         totals: UnsafeMutableBufferPointer<UInt64>
     ) {
         precondition(totals.count == reducerCount, "one total per reducing operation")
+        execute(on: base, descriptors: descriptors, each: false, into: totals)
+    }
+
+    /// Applies the program to each descriptor, as if one after the other, and keeps the values of the descriptors apart.
+    ///
+    /// What is read and written, and what callers must see to, is as with ``execute(on:descriptors:totals:)``. A program that
+    /// does not write (no maps, or maps that cancel out) only reads the blob, which may be mapped read-only.
+    ///
+    /// - Parameters:
+    ///   - base: the first byte of the blob.
+    ///   - descriptors: precondition: each fits in the blob. They may overlap; any alignment and length is allowed.
+    ///   - values: the value of reducer `r` for descriptor `i` becomes `values[i * reducerCount + r]`, whatever was there.
+    ///     Precondition: `descriptors.count * reducerCount` elements, so none for a program without reducers.
+    public func execute(
+        on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>,
+        values: UnsafeMutableBufferPointer<UInt64>
+    ) {
+        precondition(
+            values.count == descriptors.count * reducerCount, "one value per descriptor and reducing operation")
+        execute(on: base, descriptors: descriptors, each: true, into: values)
+    }
+
+    private func execute(
+        on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>, each: Bool,
+        into values: UnsafeMutableBufferPointer<UInt64>
+    ) {
         guard !schedule.isEmpty else { return }
         guard let compiled, let tier = isa.tier else {
-            return Portable.execute(schedule, on: base, descriptors: descriptors, totals: totals)
+            return Portable.execute(schedule, on: base, descriptors: descriptors, each: each, into: values)
         }
         // Descriptor has the layout of struct pfs_descriptor: that of the wire.
         UnsafeRawBufferPointer(descriptors).withMemoryRebound(to: pfs_descriptor.self) { descriptors in
             pfs_execute(
                 tier, compiled.plan, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
-                descriptors.baseAddress, descriptors.count, totals.baseAddress)
+                descriptors.baseAddress, descriptors.count, each, values.baseAddress)
         }
     }
 

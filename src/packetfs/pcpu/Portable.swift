@@ -7,57 +7,76 @@ import PacketFSGram
 enum Portable {
     private static let tileBytes = 4096
 
+    /// Adds to one row of values, or, with `each`, sets a row for each descriptor.
     static func execute(
         _ schedule: Schedule, on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>,
-        totals: UnsafeMutableBufferPointer<UInt64>
+        each: Bool, into values: UnsafeMutableBufferPointer<UInt64>
     ) {
-        var counts = [UInt64](repeating: 0, count: schedule.counters.count)
-        var crcs = [UInt64](repeating: 0, count: schedule.levels.count)
-        var fnvs = crcs
+        if each { values.update(repeating: 0) }
+        let rowLength = schedule.sources.count
+        var row = 0
+        var results = Results(schedule)
         withUnsafeTemporaryAllocation(byteCount: tileBytes, alignment: 64) { scratch in
             for descriptor in descriptors {
                 let bytes = UnsafeMutableRawBufferPointer(
                     start: base + Int(descriptor.offset), count: Int(descriptor.length))
-                digest(schedule, bytes, scratch, &counts, &crcs, &fnvs)
-            }
-        }
-        for (index, source) in schedule.sources.enumerated() {
-            switch source {
-            case .counter(let counter): totals[index] &+= counts[counter]
-            case .crc32c(let level): totals[index] &+= crcs[level]
-            case .fnv(let level): totals[index] &+= fnvs[level]
+                results.reset()
+                run(schedule, bytes, scratch, &results)
+                for (index, source) in schedule.sources.enumerated() { values[row + index] &+= results[source] }
+                if each { row += rowLength }
             }
         }
     }
 
-    private static func digest(
+    /// What a program yields for one descriptor.
+    private struct Results {
+        var counts: [UInt64]
+        var crcs: [UInt32]
+        var fnvs: [UInt64]
+
+        init(_ schedule: Schedule) {
+            counts = [UInt64](repeating: 0, count: schedule.counters.count)
+            crcs = [UInt32](repeating: .max, count: schedule.levels.count)
+            fnvs = [UInt64](repeating: FNV.offsetBasis, count: schedule.levels.count)
+        }
+
+        mutating func reset() {
+            for index in counts.indices { counts[index] = 0 }
+            for index in crcs.indices { (crcs[index], fnvs[index]) = (.max, FNV.offsetBasis) }
+        }
+
+        subscript(source: Schedule.Source) -> UInt64 {
+            switch source {
+            case .counter(let counter): counts[counter]
+            case .crc32c(let level): UInt64(~crcs[level])
+            case .fnv(let level): fnvs[level]
+            }
+        }
+    }
+
+    private static func run(
         _ schedule: Schedule, _ bytes: UnsafeMutableRawBufferPointer, _ scratch: UnsafeMutableRawBufferPointer,
-        _ counts: inout [UInt64], _ crcs: inout [UInt64], _ fnvs: inout [UInt64]
+        _ results: inout Results
     ) {
-        var crc = [UInt32](repeating: .max, count: schedule.levels.count)
-        var fnv = [UInt64](repeating: FNV.offsetBasis, count: schedule.levels.count)
         var start = 0
         while start < bytes.count {
             let end = min(start + tileBytes, bytes.count)
             let tile = UnsafeMutableRawBufferPointer(rebasing: bytes[start..<end])
             start = end
             for (index, byte) in schedule.counters.enumerated() {
-                counts[index] &+= Reference.countEqual(UnsafeRawBufferPointer(tile), to: byte)
+                results.counts[index] &+= Reference.countEqual(UnsafeRawBufferPointer(tile), to: byte)
             }
             if !schedule.levels.isEmpty {
                 let copy = UnsafeMutableRawBufferPointer(rebasing: scratch[..<tile.count])
                 copy.copyMemory(from: UnsafeRawBufferPointer(tile))
+                let bytes = UnsafeRawBufferPointer(copy)
                 for (index, level) in schedule.levels.enumerated() {
                     apply(level.step, to: copy)
-                    if level.crc32c { crc[index] = CRC32C.update(crc[index], UnsafeRawBufferPointer(copy)) }
-                    if level.fnv { fnv[index] = FNV.update(fnv[index], UnsafeRawBufferPointer(copy)) }
+                    if level.crc32c { results.crcs[index] = CRC32C.update(results.crcs[index], bytes) }
+                    if level.fnv { results.fnvs[index] = FNV.update(results.fnvs[index], bytes) }
                 }
             }
             apply(schedule.final, to: tile)
-        }
-        for (index, level) in schedule.levels.enumerated() {
-            if level.crc32c { crcs[index] &+= UInt64(~crc[index]) }
-            if level.fnv { fnvs[index] &+= fnv[index] }
         }
     }
 

@@ -24,7 +24,8 @@ uint32_t pfs_cpu_tiers(void)
 
 void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
 		 const struct pfs_crc_constants *constants, uint8_t *base,
-		 const struct pfs_descriptor *descriptors, size_t count, uint64_t *totals)
+		 const struct pfs_descriptor *descriptors, size_t count, bool each,
+		 uint64_t *values)
 {
 #ifdef __x86_64__
 	static pfs_tier_execute *const tiers[] = {
@@ -33,22 +34,25 @@ void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
 	    [PFS_TIER_AVX2] = pfs_execute_avx2,
 	    [PFS_TIER_VPCLMUL] = pfs_execute_vpclmul,
 	};
-	struct values values;
+	struct results results;
 
-	memset(values.counters, 0, plan->counter_count * sizeof(values.counters[0]));
-	memset(values.digests, 0, plan->level_count * sizeof(values.digests[0]));
-	tiers[tier](plan, constants, base, descriptors, count, &values);
-	for (uint32_t i = 0; i < plan->reducer_count; ++i) {
+	results.rows = each ? values : NULL;
+	if (!each) {
+		memset(results.counters, 0, plan->counter_count * sizeof(results.counters[0]));
+		memset(results.digests, 0, plan->level_count * sizeof(results.digests[0]));
+	}
+	tiers[tier](plan, constants, base, descriptors, count, &results);
+	for (uint32_t i = 0; i < plan->reducer_count && !each; ++i) {
 		uint32_t source = plan->sources[i];
 		uint32_t digest = source - PFS_MAX_REDUCERS;
 
-		totals[i] += source < PFS_MAX_REDUCERS ? values.counters[source]
-						       : values.digests[digest / 2][digest % 2];
+		values[i] += source < PFS_MAX_REDUCERS ? results.counters[source]
+						       : results.digests[digest / 2][digest % 2];
 	}
 #else
 	/* No tier is supported, so nobody may call this. */
 	(void)tier, (void)plan, (void)constants, (void)base, (void)descriptors, (void)count;
-	(void)totals;
+	(void)each, (void)values;
 	__builtin_trap();
 #endif
 }

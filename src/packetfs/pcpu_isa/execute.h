@@ -19,31 +19,28 @@ ALWAYS_INLINE int TIER(reads_in_place)(const struct pfs_plan *plan, size_t batch
 	return plan->levels[0].step.count == 0;
 }
 
-struct TIER(states) {
-	uint32_t crc[PFS_MAX_LEVELS][BATCH];
-	uint64_t fnv[PFS_MAX_LEVELS][BATCH];
-};
-
 /* Everything that a plan does to one set of ranges, all of which together fit in the scratch area.
- */
+ * Counts are added to results->counters, or to the batch's with `each`. */
 static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			  struct range *ranges, size_t count, uint8_t *scratch,
-			  struct TIER(states) * states, int fresh, uint64_t *counters)
+			  struct results *results, struct batch_values *of_batch, int fresh)
 {
+	int each = results->rows != NULL;
+	uint64_t *counters = each ? of_batch->counters : results->counters;
 	int in_place = TIER(reads_in_place)(plan, count);
 	int late = plan->final.count && plan->first_level_is_final;
 	size_t bytes = 0;
 
 	if (!in_place) {
 		TIER(pass_and_copy)
-		(ranges, count, plan, counters, late ? TIER(COPY_AFTER) : TIER(COPY_BEFORE),
+		(ranges, count, plan, counters, each, late ? TIER(COPY_AFTER) : TIER(COPY_BEFORE),
 		 scratch);
 		for (size_t i = 0; i < count; ++i) {
 			ranges[i].start = scratch + bytes;
 			bytes += TIER(slot)(ranges[i].length);
 		}
 	} else if (plan->final.count || plan->counter_count) {
-		TIER(pass)(ranges, count, plan, counters);
+		TIER(pass)(ranges, count, plan, counters, each);
 	}
 	for (uint32_t l = 0; l < plan->level_count; ++l) {
 		const struct pfs_level *level = &plan->levels[l];
@@ -51,9 +48,9 @@ static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_cons
 		if (!in_place && !(l == 0 && late))
 			TIER(map_scratch)(scratch, bytes, &level->step);
 		if (level->digests & 1 << PFS_DIGEST_CRC32C)
-			TIER(crc32c)(constants, ranges, count, states->crc[l], fresh);
+			TIER(crc32c)(constants, ranges, count, of_batch->crc[l], fresh);
 		if (level->digests & 1 << PFS_DIGEST_FNV)
-			TIER(fnv)(ranges, count, states->fnv[l]);
+			TIER(fnv)(ranges, count, of_batch->fnv[l]);
 	}
 }
 
@@ -98,10 +95,10 @@ static uint32_t TIER(map_then_crc)(const struct pfs_plan *plan,
 
 static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
-			 struct values *values)
+			 struct results *results)
 {
 	_Alignas(64) uint8_t scratch[SCRATCH + 4 * VECTOR];
-	struct TIER(states) states;
+	struct batch_values of_batch;
 	struct range ranges[BATCH];
 	size_t fragment = FRAGMENT;
 	int is_map_and_crc = 0;
@@ -120,10 +117,9 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 		size_t longest = 0;
 
 		if (is_map_and_crc && descriptors->length > fragment) {
-			uint32_t crc = TIER(map_then_crc)(
+			of_batch.crc[0][0] = TIER(map_then_crc)(
 			    plan, constants, base + descriptors->offset, descriptors->length);
-
-			values->digests[0][PFS_DIGEST_CRC32C] += (uint32_t)~crc;
+			settle_batch(plan, results, &of_batch, 1);
 			++descriptors;
 			--count;
 			continue;
@@ -131,9 +127,11 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 
 		for (uint32_t l = 0; l < plan->level_count; ++l)
 			for (size_t i = 0; i < batch; ++i) {
-				states.crc[l][i] = ~0u;
-				states.fnv[l][i] = FNV_OFFSET_BASIS;
+				of_batch.crc[l][i] = ~0u;
+				of_batch.fnv[l][i] = FNV_OFFSET_BASIS;
 			}
+		if (results->rows)
+			clear_counters(plan, &of_batch, batch);
 		for (size_t i = 0; i < batch; ++i) {
 			prefetch_range(base + descriptors[i].offset, descriptors[i].length);
 			if (descriptors[i].length > longest)
@@ -148,15 +146,9 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 				ranges[i].length = rest < fragment ? rest : fragment;
 			}
 			TIER(process)
-			(plan, constants, ranges, batch, scratch, &states, done == 0,
-			 values->counters);
+			(plan, constants, ranges, batch, scratch, results, &of_batch, done == 0);
 		}
-		for (uint32_t l = 0; l < plan->level_count; ++l)
-			for (size_t i = 0; i < batch; ++i) {
-				values->digests[l][PFS_DIGEST_CRC32C] +=
-				    (uint32_t)~states.crc[l][i];
-				values->digests[l][PFS_DIGEST_FNV] += states.fnv[l][i];
-			}
+		settle_batch(plan, results, &of_batch, batch);
 		descriptors += batch;
 		count -= batch;
 	}
@@ -165,8 +157,9 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 /* No digest: the pass over memory is all there is. */
 static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 			    const struct pfs_descriptor *descriptors, size_t count,
-			    struct values *values)
+			    struct results *results)
 {
+	struct batch_values of_batch;
 	struct range ranges[BATCH];
 
 	while (count) {
@@ -178,19 +171,25 @@ static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 			if (i < AHEAD)
 				prefetch_range(ranges[i].start, ranges[i].length);
 		}
-		TIER(pass)(ranges, batch, plan, values->counters);
+		if (results->rows) {
+			clear_counters(plan, &of_batch, batch);
+			TIER(pass)(ranges, batch, plan, of_batch.counters, 1);
+			write_rows(plan, results, &of_batch, batch);
+		} else {
+			TIER(pass)(ranges, batch, plan, results->counters, 0);
+		}
 		descriptors += batch;
 		count -= batch;
 	}
 }
 
 /* One crc32c and nothing else: no need to cut long ranges. */
-static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *base,
-			   const struct pfs_descriptor *descriptors, size_t count, uint64_t *sum)
+static void TIER(checksum)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+			   uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+			   struct results *results)
 {
+	struct batch_values of_batch;
 	struct range ranges[BATCH];
-	uint32_t crc[BATCH];
-	uint64_t total = 0;
 
 	while (count) {
 		size_t batch = count < BATCH ? count : BATCH;
@@ -199,26 +198,24 @@ static void TIER(checksum)(const struct pfs_crc_constants *constants, uint8_t *b
 			ranges[i].start = base + descriptors[i].offset;
 			ranges[i].length = descriptors[i].length;
 		}
-		TIER(crc32c)(constants, ranges, batch, crc, 1);
-		for (size_t i = 0; i < batch; ++i)
-			total += (uint32_t)~crc[i];
+		TIER(crc32c)(constants, ranges, batch, of_batch.crc[0], 1);
+		settle_batch(plan, results, &of_batch, batch);
 		descriptors += batch;
 		count -= batch;
 	}
-	*sum += total;
 }
 
 void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 		       uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
-		       struct values *values)
+		       struct results *results)
 {
 	const struct pfs_level *first = &plan->levels[0];
 
 	if (plan->level_count == 0)
-		TIER(transform)(plan, base, descriptors, count, values);
+		TIER(transform)(plan, base, descriptors, count, results);
 	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
 		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
 		TIER(checksum)
-	(constants, base, descriptors, count, &values->digests[0][PFS_DIGEST_CRC32C]);
-	else TIER(digest)(plan, constants, base, descriptors, count, values);
+	(plan, constants, base, descriptors, count, results);
+	else TIER(digest)(plan, constants, base, descriptors, count, results);
 }

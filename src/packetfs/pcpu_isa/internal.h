@@ -28,16 +28,78 @@ enum {
 	MIDDLE_ITERATIONS = 4,
 };
 
-/* The sums over descriptors of all values of a plan, see pfs_plan. */
-struct values {
+/* Where the values of a plan go, see pfs_plan. */
+struct results {
+	uint64_t *rows; /* the next descriptor's, as pfs_execute() wants them; or NULL: */
+	/* sums over all descriptors */
 	uint64_t counters[PFS_MAX_REDUCERS];
 	uint64_t digests[PFS_MAX_LEVELS][2];
 };
 
+/* The values of a batch of descriptors, before they go to where they belong. */
+struct batch_values {
+	/* One row of counter_count for each descriptor; used only where rows are wanted. */
+	uint64_t counters[BATCH * PFS_MAX_REDUCERS];
+	uint32_t crc[PFS_MAX_LEVELS][BATCH]; /* raw registers */
+	uint64_t fnv[PFS_MAX_LEVELS][BATCH];
+};
+
+/* Makes the counters of a batch zero. */
+ALWAYS_INLINE void clear_counters(const struct pfs_plan *plan, struct batch_values *batch,
+				  size_t count)
+{
+	memset(batch->counters, 0, count * plan->counter_count * sizeof(batch->counters[0]));
+}
+
+/* Writes the rows of a batch, one value of all rows after the other. */
+ALWAYS_INLINE void write_rows(const struct pfs_plan *plan, struct results *results,
+			      const struct batch_values *batch, size_t count)
+{
+	const size_t reducers = plan->reducer_count;
+
+	for (size_t r = 0; r < reducers; ++r) {
+		uint32_t source = plan->sources[r];
+		uint32_t level = (source - PFS_MAX_REDUCERS) / 2;
+		uint64_t *row = results->rows + r;
+
+		if (source < PFS_MAX_REDUCERS)
+			for (size_t i = 0; i < count; ++i, row += reducers)
+				*row = batch->counters[i * plan->counter_count + source];
+		else if (source % 2 == PFS_DIGEST_CRC32C)
+			for (size_t i = 0; i < count; ++i, row += reducers)
+				*row = (uint32_t)~batch->crc[level][i];
+		else
+			for (size_t i = 0; i < count; ++i, row += reducers)
+				*row = batch->fnv[level][i];
+	}
+	results->rows += count * reducers;
+}
+
+/* Takes a batch's digests, and its counters if rows are wanted. */
+ALWAYS_INLINE void settle_batch(const struct pfs_plan *plan, struct results *results,
+				const struct batch_values *batch, size_t count)
+{
+	if (results->rows) {
+		write_rows(plan, results, batch, count);
+		return;
+	}
+	for (uint32_t l = 0; l < plan->level_count; ++l) {
+		uint32_t digests = plan->levels[l].digests;
+
+		if (digests & 1 << PFS_DIGEST_CRC32C)
+			for (size_t i = 0; i < count; ++i)
+				results->digests[l][PFS_DIGEST_CRC32C] +=
+				    (uint32_t)~batch->crc[l][i];
+		if (digests & 1 << PFS_DIGEST_FNV)
+			for (size_t i = 0; i < count; ++i)
+				results->digests[l][PFS_DIGEST_FNV] += batch->fnv[l][i];
+	}
+}
+
 typedef void pfs_tier_execute(const struct pfs_plan *plan,
 			      const struct pfs_crc_constants *constants, uint8_t *base,
 			      const struct pfs_descriptor *descriptors, size_t count,
-			      struct values *values);
+			      struct results *results);
 
 pfs_tier_execute pfs_execute_sse2, pfs_execute_sse42, pfs_execute_avx2, pfs_execute_vpclmul;
 

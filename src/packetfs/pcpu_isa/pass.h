@@ -261,10 +261,23 @@ enum TIER(copies) {
 	TIER(COPY_AFTER),  /* a copy of the bytes as stored */
 };
 
-/* All ranges, in order; adds to sums[0..<counters]. */
+/* Adds what has been counted to sums[0..<counters] and begins anew. */
+ALWAYS_INLINE void TIER(add_counts)(struct TIER(counts) * counts, unsigned int counters,
+				    uint64_t *sums)
+{
+	TIER(settle)(counts, counters);
+	for (unsigned int c = 0; c < counters; ++c) {
+		for (size_t lane = 0; lane < VECTOR / 8; ++lane)
+			sums[c] += counts->sum[c][lane];
+		counts->sum[c] = (sums_t){0};
+	}
+}
+
+/* All ranges, in order; adds to sums[0..<counters], or, with `each`, to a row of `counters` sums
+ * for each range. */
 ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
 				     const struct pfs_plan *plan, unsigned int round_count,
-				     unsigned int counters, uint64_t *sums,
+				     unsigned int counters, uint64_t *sums, int each,
 				     enum TIER(copies) copies, uint8_t *copy)
 {
 	struct TIER(counts) counts;
@@ -287,51 +300,70 @@ ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
 		(p, length, &plan->final, round_count, &counts, counters,
 		 copies == TIER(COPY_AFTER) ? copy : NULL);
 		copy += TIER(slot)(length);
+		if (each) {
+			TIER(add_counts)(&counts, counters, sums);
+			sums += counters;
+		}
 	}
-	TIER(settle)(&counts, counters);
-	for (unsigned int c = 0; c < counters; ++c)
-		for (size_t lane = 0; lane < VECTOR / 8; ++lane)
-			sums[c] += counts.sum[c][lane];
+	if (!each)
+		TIER(add_counts)(&counts, counters, sums);
 }
 
-/*
- * The pass of a plan over ranges whose first AHEAD have been prefetched: ways of their own for the
- * shapes that programs commonly have.
- */
-static void TIER(pass)(const struct range *ranges, size_t count, const struct pfs_plan *plan,
-		       uint64_t *sums)
+/* The pass of a plan that counts: ways of their own for the shapes that programs commonly have. */
+ALWAYS_INLINE void TIER(pass_and_count)(const struct range *ranges, size_t count,
+					const struct pfs_plan *plan, uint64_t *sums, int each)
 {
 	unsigned int rounds = plan->final.count;
 	unsigned int counters = plan->counter_count;
 
 	if (rounds == 0 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums, TIER(NO_COPY), NULL);
-	else if (rounds == 1 && counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, TIER(NO_COPY), NULL);
+		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums, each, TIER(NO_COPY), NULL);
 	else if (rounds == 1 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums, TIER(NO_COPY), NULL);
+		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums, each, TIER(NO_COPY), NULL);
 	else if (rounds == 0)
-		TIER(pass_ranges)(ranges, count, plan, 0, counters, sums, TIER(NO_COPY), NULL);
-	else if (counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, rounds, 0, sums, TIER(NO_COPY), NULL);
+		TIER(pass_ranges)
+	(ranges, count, plan, 0, counters, sums, each, TIER(NO_COPY), NULL);
+	else TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, each, TIER(NO_COPY),
+			       NULL);
+}
+
+/*
+ * The pass of a plan over ranges whose first AHEAD have been prefetched. Adds counts to the sums as
+ * pass_ranges() does.
+ */
+static void TIER(pass)(const struct range *ranges, size_t count, const struct pfs_plan *plan,
+		       uint64_t *sums, int each)
+{
+	unsigned int rounds = plan->final.count;
+
+	if (plan->counter_count && each)
+		TIER(pass_and_count)(ranges, count, plan, sums, 1);
+	else if (plan->counter_count)
+		TIER(pass_and_count)(ranges, count, plan, sums, 0);
+	else if (rounds == 1)
+		TIER(pass_ranges)(ranges, count, plan, 1, 0, NULL, 0, TIER(NO_COPY), NULL);
 	else
-		TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, TIER(NO_COPY), NULL);
+		TIER(pass_ranges)(ranges, count, plan, rounds, 0, NULL, 0, TIER(NO_COPY), NULL);
 }
 
 /* The same, with a copy of all ranges' bytes. The copy has room for a whole number of vectors. */
 static void TIER(pass_and_copy)(const struct range *ranges, size_t count,
-				const struct pfs_plan *plan, uint64_t *sums,
+				const struct pfs_plan *plan, uint64_t *sums, int each,
 				enum TIER(copies) copies, uint8_t *copy)
 {
 	unsigned int rounds = plan->final.count;
 	unsigned int counters = plan->counter_count;
 
 	if (rounds == 1 && counters == 0 && copies == TIER(COPY_AFTER))
-		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, TIER(COPY_AFTER), copy);
-	else if (copies == TIER(COPY_AFTER))
+		TIER(pass_ranges)(ranges, count, plan, 1, 0, NULL, 0, TIER(COPY_AFTER), copy);
+	else if (each && copies == TIER(COPY_AFTER))
 		TIER(pass_ranges)
-	(ranges, count, plan, rounds, counters, sums, TIER(COPY_AFTER), copy);
-	else TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, TIER(COPY_BEFORE),
+	(ranges, count, plan, rounds, counters, sums, 1, TIER(COPY_AFTER), copy);
+	else if (each) TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, 1,
+					 TIER(COPY_BEFORE), copy);
+	else if (copies == TIER(COPY_AFTER)) TIER(pass_ranges)(
+	    ranges, count, plan, rounds, counters, sums, 0, TIER(COPY_AFTER), copy);
+	else TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, 0, TIER(COPY_BEFORE),
 			       copy);
 }
 

@@ -283,6 +283,27 @@ import Testing
         }
     }
 
+    @Test func partsOnNodesOfTheirOwn() throws {
+        let nodes = NUMAPolicy.allowedNodes()
+        let (first, last) = (try #require(nodes.first), try #require(nodes.last))
+        let policy = NUMAPolicy.placed([
+            .init(range: 0..<300_001, node: first), .init(range: 300_001..<1_000_000, node: last),
+        ])
+        let backing = try HugeBlob.create(byteCount: 1_000_000, pages: .small, numa: policy).backing()
+        #expect(Set(backing.nodes) == [first, last])
+        #expect(backing.nodeBytes.values.reduce(0, +) == backing.mappedBytes)
+        let outside = failure { () throws(MemoryError) in
+            _ = try HugeBlob.create(
+                byteCount: 4096, pages: .small, numa: .placed([.init(range: 0..<9000, node: first)]))
+        }
+        #expect(outside == .outOfRange(what: "memory", lowerBound: 0, upperBound: 9000, limit: 4096))
+    }
+
+    @Test func cpusHaveNodes() throws {
+        #expect(NUMAPolicy.allowedNodes().contains(try #require(NUMAPolicy.node(ofCPU: 0))))
+        #expect(NUMAPolicy.node(ofCPU: 100_000) == nil)
+    }
+
     @Test(arguments: [-1, 4095, 100_000, Int.max])
     func absentNodesAreNamedWithThoseThatExist(node: Int) {
         for policy in [NUMAPolicy.bind([node]), .interleave([0, node]), .preferred(node)] {

@@ -114,6 +114,7 @@ import Testing
             "/proc/self/numa_maps": """
             1000 default file=/x N7=1
             2000 bind:1-2 file=/memfd:packetfs\\040blob dirty=2 N2=1 N1=1 kernelpagesize_kB=4
+            3000 prefer:1 file=/memfd:packetfs\\040blob dirty=1 N1=3 kernelpagesize_kB=2048
             4000 default N8=1
 
             """,
@@ -122,6 +123,7 @@ import Testing
         #expect(report.hugeBytes == 6 << 20)
         #expect(report.path == "/memfd:packetfs blob (deleted)")
         #expect(report.nodes == [1, 2])
+        #expect(report.nodeBytes == [1: 4096 + (6 << 20), 2: 4096])
         report = MappingReport(range: 0x2000..<0x4000) { _ in nil }
         #expect(report.hugeBytes == 0 && report.path.isEmpty && report.nodes == nil)
     }

@@ -111,16 +111,14 @@ import Testing
                 Descriptor(offset: 0, length: UInt32(length)),
             ]
             for table in [descriptors, [Descriptor](repeating: descriptors[length % 2], count: 17)] {
-                blob.copyBytes(from: original)
-                let actual = try plan.run(on: blob, table)
                 var bytes = original
-                var expected = [UInt64](repeating: 0, count: plan.reducerCount)
-                bytes.withUnsafeMutableBytes { copy in
-                    table.withUnsafeBufferPointer {
-                        Reference.execute(plan.program, on: copy, descriptors: $0, totals: &expected)
-                    }
-                }
-                #expect(actual == expected, "\(plan), length \(length)")
+                let expected = bytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+                blob.copyBytes(from: original)
+                let totals = try plan.run(on: blob, table)
+                #expect(totals == columnSums(expected, width: plan.reducerCount), "\(plan), length \(length)")
+                #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+                blob.copyBytes(from: original)
+                #expect(try plan.runEach(on: blob, table) == expected, "\(plan), length \(length)")
                 #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
                 if length > 330 { break }
             }
@@ -141,21 +139,61 @@ import Testing
         try #require(mprotect(start, page, PROT_READ) == 0)
         try #require(mprotect(start + 2 * page, page, PROT_READ) == 0)
         for length in Array(1...330) + [1024, 4096] {
-            let before = Array(blob)
             let table = [
                 Descriptor(offset: UInt64(page), length: UInt32(length)),
                 Descriptor(offset: UInt64(2 * page - length), length: UInt32(length)),
             ]
-            let actual = try plan.run(on: blob, table)
-            var bytes = before
-            var expected = [UInt64](repeating: 0, count: plan.reducerCount)
-            bytes.withUnsafeMutableBytes { copy in
-                table.withUnsafeBufferPointer {
-                    Reference.execute(plan.program, on: copy, descriptors: $0, totals: &expected)
-                }
-            }
-            #expect(actual == expected, "\(plan), length \(length)")
+            var bytes = Array(blob)
+            let expected = bytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+            let totals = try plan.run(on: blob, table)
+            #expect(totals == columnSums(expected, width: plan.reducerCount), "\(plan), length \(length)")
             #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+            // From what the totals form has left.
+            let expectedNext = bytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+            #expect(try plan.runEach(on: blob, table) == expectedNext, "\(plan), length \(length)")
+            #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+        }
+    }
+
+    /// A program without maps, or whose maps cancel out, must work on a blob that is mapped read-only.
+    @Test(
+        arguments: ISA.supported,
+        [
+            "counteq:0", "counteq:0,counteq:131", "crc32c", "fnv", "crc32c,fnv,counteq:0", "xor:3,fnv,xor:3",
+            "add:5,crc32c,add:251", "xor:9,counteq:1,crc32c,fnv,xor:9",
+        ])
+    func readOnlyProgramsOnlyRead(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        let memory = try GuardedMemory(atLeast: 96 * 1024)
+        let blob = memory.bytes
+        var generator = SeededGenerator(seed: 8)
+        blob.copyBytes(from: randomBytes(blob.count, using: &generator))
+        var copy = Array(blob)
+        try #require(mprotect(blob.baseAddress, blob.count, PROT_READ) == 0)
+        for maximumLength in [330, 5000, 40_000] {
+            for _ in 0..<4 {
+                let table = randomDescriptors(using: &generator, size: blob.count, maximumLength: maximumLength)
+                let expected = copy.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+                #expect(try plan.runEach(on: blob, table) == expected, "\(plan)")
+                #expect(try plan.run(on: blob, table) == columnSums(expected, width: plan.reducerCount), "\(plan)")
+            }
+        }
+    }
+
+    /// Tables longer than any batch, whose rows must go on where the batch before ended.
+    @Test(arguments: ISA.supported, programs)
+    func rowsOfLongTablesMatchTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        var generator = SeededGenerator(seed: 9)
+        for count in [63, 64, 65, 127, 128, 129, 300] {
+            let original = randomBytes(9000, using: &generator)
+            let table = (0..<count).map { _ in
+                let length = randomLength(using: &generator, maximum: 700)
+                return Descriptor(
+                    offset: UInt64.random(in: 0...UInt64(original.count - length), using: &generator),
+                    length: UInt32(length))
+            }
+            try expectReferenceResults(plan, original: original, table, "\(plan), \(count) descriptors")
         }
     }
 

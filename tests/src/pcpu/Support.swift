@@ -47,6 +47,43 @@ extension Plan {
         }
         return totals
     }
+
+    /// Executes over `blob` and returns a row of values for each descriptor, one row after the other. The buffer is full of
+    /// rubbish before, and an element too many on either side must stay as it is.
+    func runEach(on blob: UnsafeMutableRawBufferPointer, _ descriptors: [Descriptor]) throws -> [UInt64] {
+        let rubbish: UInt64 = 0xDEAD_BEEF_0BAD_F00D
+        var values = [UInt64](repeating: rubbish, count: descriptors.count * reducerCount + 2)
+        let base = try #require(blob.baseAddress)
+        descriptors.withUnsafeBufferPointer { descriptors in
+            values.withUnsafeMutableBufferPointer {
+                let rows = UnsafeMutableBufferPointer(rebasing: $0[1..<$0.count - 1])
+                execute(on: base, descriptors: descriptors, values: rows)
+            }
+        }
+        #expect(values.first == rubbish && values.last == rubbish)
+        return Array(values[1..<values.count - 1])
+    }
+}
+
+/// What the reference yields for each descriptor in turn, one row after the other; rewrites `blob` as the program does.
+func referenceRows(
+    _ program: Program, on blob: UnsafeMutableRawBufferPointer, _ descriptors: [Descriptor]
+) -> [UInt64] {
+    descriptors.flatMap { descriptor in
+        var row = [UInt64](repeating: 0, count: program.reducers.count)
+        withUnsafePointer(to: descriptor) {
+            Reference.execute(
+                program, on: blob, descriptors: UnsafeBufferPointer(start: $0, count: 1), totals: &row)
+        }
+        return row
+    }
+}
+
+/// The sums of each column of rows that are `width` long.
+func columnSums(_ rows: [UInt64], width: Int) -> [UInt64] {
+    var sums = [UInt64](repeating: 0, count: width)
+    for (index, value) in rows.enumerated() { sums[index % width] &+= value }
+    return sums
 }
 
 /// Where two blobs differ first; nil if they are equal.
@@ -55,23 +92,24 @@ func firstDifference(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -
     return zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset
 }
 
-/// Runs the plan and the reference on copies of `original` and expects the same totals and the same bytes everywhere.
+/// Runs the plan, in both forms, and the reference on copies of `original` and expects the same values, their sums as
+/// totals, and the same bytes everywhere.
 func expectReferenceResults(
     _ plan: Plan, original: [UInt8], _ descriptors: [Descriptor], _ comment: @autoclosure () -> Comment,
     sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
     var expectedBytes = original
-    var actualBytes = original
-    var expected = [UInt64](repeating: 0, count: plan.reducerCount)
-    expectedBytes.withUnsafeMutableBytes { blob in
-        descriptors.withUnsafeBufferPointer {
-            Reference.execute(plan.program, on: blob, descriptors: $0, totals: &expected)
-        }
+    var bytes = original
+    var bytesOfEach = original
+    let expected = expectedBytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, descriptors) }
+    let totals = try bytes.withUnsafeMutableBytes { try plan.run(on: $0, descriptors) }
+    let rows = try bytesOfEach.withUnsafeMutableBytes { try plan.runEach(on: $0, descriptors) }
+    #expect(rows == expected, comment(), sourceLocation: sourceLocation)
+    #expect(totals == columnSums(expected, width: plan.reducerCount), comment(), sourceLocation: sourceLocation)
+    for actual in [bytes, bytesOfEach] {
+        let difference = expectedBytes.withUnsafeBytes { a in actual.withUnsafeBytes { firstDifference(a, $0) } }
+        #expect(difference == nil, comment(), sourceLocation: sourceLocation)
     }
-    let actual = try actualBytes.withUnsafeMutableBytes { try plan.run(on: $0, descriptors) }
-    #expect(actual == expected, comment(), sourceLocation: sourceLocation)
-    let difference = expectedBytes.withUnsafeBytes { a in actualBytes.withUnsafeBytes { firstDifference(a, $0) } }
-    #expect(difference == nil, comment(), sourceLocation: sourceLocation)
 }
 
 /// A random program of 1 to `maximumSteps` operations; small operands and repeats are likely, so that rules of algebra apply.

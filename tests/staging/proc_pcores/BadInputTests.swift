@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import ToolTesting
 
 @Suite("pfs_proc_pcores: bad input")
 struct BadInputTests {
@@ -69,7 +70,7 @@ struct BadInputTests {
         if !bad.arguments.contains("--csv") { arguments += ["--csv", ""] }
         if !bad.arguments.contains("--blob-mb") { arguments += ["--blob-mb", "4"] }
         if bad.arguments.contains("--duration") { arguments.removeFirst(2) }
-        let result = try Tool.run(arguments + bad.arguments)
+        let result = try tool.run(arguments + bad.arguments)
         #expect(result.status == bad.status, "\(result.errors)")
         #expect(!result.wasSignalled)
         #expect(result.errors.contains(bad.message), "\(result.errors)")
@@ -82,7 +83,7 @@ struct BadInputTests {
         let free = try? String(
             contentsOfFile: "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", encoding: .utf8)
         let pages = free.flatMap { Int($0.trimmingCharacters(in: .newlines)) } ?? 0
-        let result = try Tool.run(["--blob-mb", "\((pages + 1) * 1024)", "--csv", "", "--page-size", "1g"])
+        let result = try tool.run(["--blob-mb", "\((pages + 1) * 1024)", "--csv", "", "--page-size", "1g"])
         #expect(result.status == 69, "\(result.errors)")
         if free != nil {
             #expect(
@@ -96,15 +97,15 @@ struct BadInputTests {
 
     @Test("Forced kernels that do not exist")
     func badISA() throws {
-        let result = try Tool.run(Tool.quick, environment: ["PACKETFS_FORCE_ISA": "mmx"])
+        let result = try tool.run(quick, environment: ["PACKETFS_FORCE_ISA": "mmx"])
         #expect(result.status == 64)
         #expect(result.errors.contains("PACKETFS_FORCE_ISA is \"mmx\""))
     }
 
     @Test("A result that cannot be written")
     func fullOutput() throws {
-        let result = try Tool.run(
-            ["-c", "\"$0\" \"$@\" > /dev/full", Tool.path] + Tool.quick + ["--records", "1"], tool: ["/bin/sh"])
+        let result = try tool.run(
+            quick + ["--records", "1"], wrapper: ["/bin/sh", "-c", "\"$0\" \"$@\" > /dev/full"])
         #expect(result.status == 74, "\(result.errors)")
         #expect(result.errors.contains("standard output"))
     }
@@ -114,7 +115,7 @@ struct BadInputTests {
         let log = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-foreign-\(UUID()).csv")
         defer { try? FileManager.default.removeItem(at: log) }
         try Data("a,b\n1,2\n".utf8).write(to: log)
-        let result = try Tool.run(["--blob-mb", "4", "--no-baseline", "--records", "1", "--csv", log.path])
+        let result = try tool.run(["--blob-mb", "4", "--no-baseline", "--records", "1", "--csv", log.path])
         #expect(result.status == 73)
         #expect(try String(contentsOf: log, encoding: .utf8) == "a,b\n1,2\n")
     }
@@ -128,20 +129,19 @@ struct BadInputTests {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(at: folder) }
         // The tool itself may stand in a folder that this user cannot enter.
-        let tool = folder.appendingPathComponent("tool").path
-        try FileManager.default.copyItem(atPath: Tool.path, toPath: tool)
+        let copy = Tool(path: folder.appendingPathComponent("tool").path)
+        try FileManager.default.copyItem(atPath: tool.path, toPath: copy.path)
         let secret = folder.appendingPathComponent("secret").path
         try Data("secret".utf8).write(to: URL(fileURLWithPath: secret))
-        for (path, mode) in [(folder.path, 0o755), (tool, 0o755), (secret, 0o600)] {
+        for (path, mode) in [(folder.path, 0o755), (copy.path, 0o755), (secret, 0o600)] {
             #expect(chmod(path, mode_t(mode)) == 0)
         }
-        let nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", tool]
+        let nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         let quick = ["--blob-mb", "4", "--no-baseline", "--records", "1"]
-        let unreadable = try Tool.run(quick + ["--csv", "", "--file", secret], tool: nobody)
+        let unreadable = try copy.run(quick + ["--csv", "", "--file", secret], wrapper: nobody)
         #expect(unreadable.status == 66, "\(unreadable.errors)")
         #expect(unreadable.errors.contains(secret))
-        let unwritable = try Tool.run(
-            quick + ["--csv", folder.path + "/metrics.csv"], tool: nobody)
+        let unwritable = try copy.run(quick + ["--csv", folder.path + "/metrics.csv"], wrapper: nobody)
         #expect(unwritable.status == 73, "\(unwritable.errors)")
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import PacketFSPCPU
 import Testing
+import ToolTesting
 
 @Suite("pfs_proc_pcores: runs", .serialized)
 struct RunTests {
@@ -23,8 +24,8 @@ struct RunTests {
 
     @Test("Two pcores verify", arguments: programs)
     func verifies(program: String) throws {
-        let result = try Tool.run(
-            Tool.quick + ["--pcores", "2", "--records", "20", "--verify", "--json", "--prog", program])
+        let result = try tool.run(
+            quick + ["--pcores", "2", "--records", "20", "--verify", "--json", "--prog", program])
         #expect(result.status == 0, "\(result.errors)")
         let values = try result.result()
         #expect(values["verified"] as? Bool == true)
@@ -45,8 +46,8 @@ struct RunTests {
         defer { try? FileManager.default.removeItem(at: file) }
         try Data("# three programs\nxor:255,fnv 1\ncounteq:0 3  # mostly\n\nadd:3,crc32c,crc32c 1\n".utf8).write(
             to: file)
-        let result = try Tool.run(
-            Tool.quick + ["--pcores", "3", "--records", "100", "--dpf", "4", "--mix", file.path, "--verify", "--json"])
+        let result = try tool.run(
+            quick + ["--pcores", "3", "--records", "100", "--dpf", "4", "--mix", file.path, "--verify", "--json"])
         #expect(result.status == 0, "\(result.errors)")
         let values = try result.result()
         #expect(values["verified"] as? Bool == true)
@@ -64,8 +65,8 @@ struct RunTests {
     @Test("Records that carry their program and a program told beforehand give the same results")
     func fixedProgram() throws {
         func totals(_ flag: String) throws -> [String?] {
-            let result = try Tool.run(
-                Tool.quick + ["--records", "10", "--json", "--verify", flag, "--prog", "xor:9,crc32c,add:1,fnv"])
+            let result = try tool.run(
+                quick + ["--records", "10", "--json", "--verify", flag, "--prog", "xor:9,crc32c,add:1,fnv"])
             #expect(result.status == 0, "\(result.errors)")
             return try #require(try result.result()["totals"] as? [[String: String]]).map { $0["value"] }
         }
@@ -75,8 +76,8 @@ struct RunTests {
     @Test("The same seed gives the same totals, another seed others", arguments: [1, 2, 5])
     func reproducible(pcores: Int) throws {
         func totals(_ seed: Int) throws -> String {
-            let result = try Tool.run(
-                Tool.quick + ["--pcores", "\(pcores)", "--records", "5", "--json", "--op", "fnv", "--seed", "\(seed)"])
+            let result = try tool.run(
+                quick + ["--pcores", "\(pcores)", "--records", "5", "--json", "--op", "fnv", "--seed", "\(seed)"])
             let totals = try #require(try result.result()["totals"] as? [[String: String]])
             return try #require(totals.first?["value"])
         }
@@ -87,8 +88,8 @@ struct RunTests {
 
     @Test("A planted false result is caught", arguments: ["fnv", "xor:1"])
     func corruption(program: String) throws {
-        let result = try Tool.run(
-            Tool.quick + ["--records", "3", "--verify", "--json", "--prog", program],
+        let result = try tool.run(
+            quick + ["--records", "3", "--verify", "--json", "--prog", program],
             environment: ["PFS_TEST_CORRUPT": "total"])
         #expect(result.status == 65)
         #expect(try result.result()["verified"] as? Bool == false)
@@ -98,7 +99,7 @@ struct RunTests {
 
     @Test("JSON is one document with the promised fields, and nothing else is on standard output")
     func json() throws {
-        let result = try Tool.run(
+        let result = try tool.run(
             [
                 "--blob-mb", "4", "--csv", "", "--pcores", "3", "--duration", "0.6", "--baseline-seconds", "0.1",
                 "--json",
@@ -130,7 +131,7 @@ struct RunTests {
         defer { try? FileManager.default.removeItem(at: folder) }
         let log = folder.appendingPathComponent("logs/metrics.csv")
         for _ in 0..<2 {
-            let result = try Tool.run(
+            let result = try tool.run(
                 ["--blob-mb", "4", "--no-baseline", "--duration", "1.2", "--csv", log.path, "--prog", "add:1,fnv"])
             #expect(result.status == 0, "\(result.errors)")
         }
@@ -155,15 +156,44 @@ struct RunTests {
             ["--pcores", "2", "--range-off", "1001", "--range-len", "70", "--align", "2", "--records", "50"],
             ["--pcores", "1", "--range-off", "5", "--range-len", "1", "--records", "10"],
         ] {
-            let result = try Tool.run(Tool.quick + extra + ["--verify", "--json", "--op", "crc32c"])
+            let result = try tool.run(quick + extra + ["--verify", "--json", "--op", "crc32c"])
             #expect(result.status == 0, "\(extra): \(result.errors)")
             #expect(try result.result()["verified"] as? Bool == true, "\(extra)")
         }
     }
 
+    @Test(
+        "NUMA placement: memory lies where it should, as the kernel counts it",
+        arguments: ["bind", "interleave", "local"])
+    func numa(placement: String) throws {
+        for program in ["xor:1", "fnv"] {
+            let result = try tool.run(
+                quick + [
+                    "--records", "20", "--pcores", "3", "--prog", program, "--numa", placement, "--verify", "--json",
+                ])
+            #expect(result.status == 0, "\(result.errors)")
+            let nodes = try #require(try result.result()["nodes"] as? [[String: Int]])
+            #expect(nodes.reduce(0) { $0 + ($1["bytes"] ?? 0) } >= 4 << 20)
+            #expect(result.errors.contains("interleaved") == (placement == "local" && program == "fnv"))
+        }
+        #expect(try tool.run(quick + ["--numa", "everywhere"]).status == 64)
+    }
+
+    @Test(
+        "Each pcore's region lies on its own NUMA node",
+        .enabled(
+            if: FileManager.default.fileExists(atPath: "/sys/devices/system/node/node1"), "needs two NUMA nodes"))
+    func numaLocal() throws {
+        let result = try tool.run(
+            quick + ["--records", "20", "--pcores", "64", "--prog", "xor:1", "--numa", "local", "--verify", "--json"])
+        #expect(result.status == 0, "\(result.errors)")
+        let nodes = try #require(try result.result()["nodes"] as? [[String: Int]])
+        #expect(nodes.filter { $0["bytes"] ?? 0 > 0 }.count >= 2, "\(nodes)")
+    }
+
     @Test("--explain prints the plan and runs nothing")
     func explain() throws {
-        let result = try Tool.run(["--explain", "--prog", "xor:255,add:7,xor:255,crc32c,counteq:0"])
+        let result = try tool.run(["--explain", "--prog", "xor:255,add:7,xor:255,crc32c,counteq:0"])
         #expect(result.status == 0)
         #expect(result.output.contains("write  add 0xf9"), "three maps are one: \(result.output)")
         #expect(result.output.contains("count  bytes equal to 7 as loaded"), "\(result.output)")
@@ -172,16 +202,16 @@ struct RunTests {
 
     @Test("A shared range with a writing program runs, warns, and cannot be verified")
     func sharedRange() throws {
-        let result = try Tool.run(
-            Tool.quick + ["--records", "5", "--shared-range", "--op", "xor", "--imm", "1", "--json"])
+        let result = try tool.run(
+            quick + ["--records", "5", "--shared-range", "--op", "xor", "--imm", "1", "--json"])
         #expect(result.status == 0)
         #expect("\(try result.json()["warnings"] ?? "")".contains("--shared-range"))
-        #expect(try Tool.run(Tool.quick + ["--shared-range", "--op", "xor", "--imm", "1", "--verify"]).status == 64)
+        #expect(try tool.run(quick + ["--shared-range", "--op", "xor", "--imm", "1", "--verify"]).status == 64)
     }
 
     @Test("The summary says in words what ran, how fast, against what, and whether it was verified")
     func summary() throws {
-        let result = try Tool.run(
+        let result = try tool.run(
             [
                 "--blob-mb", "4", "--csv", "", "--file", "/usr/bin/bash", "--duration", "0.2", "--baseline-seconds",
                 "0.1",
@@ -194,14 +224,14 @@ struct RunTests {
             #expect(result.output.contains(words), "\(words) in: \(result.output)")
         }
         #expect(result.errors.contains("running"), "progress is on standard error")
-        let quiet = try Tool.run(Tool.quick + ["--records", "1", "--quiet"])
+        let quiet = try tool.run(quick + ["--records", "1", "--quiet"])
         #expect(!quiet.errors.contains("running"))
     }
 
     @Test("Forced kernels are the ones that run", arguments: ISA.supported)
     func forced(isa: ISA) throws {
-        let result = try Tool.run(
-            Tool.quick + ["--records", "5", "--verify", "--json", "--prog", "xor:3,crc32c,counteq:4,fnv"],
+        let result = try tool.run(
+            quick + ["--records", "5", "--verify", "--json", "--prog", "xor:3,crc32c,counteq:4,fnv"],
             environment: ["PACKETFS_FORCE_ISA": isa.rawValue])
         #expect(result.status == 0, "\(result.errors)")
         #expect(try result.result()["isa"] as? String == isa.rawValue)

@@ -9,6 +9,7 @@
 #ifndef PFS_KERNELS_H
 #define PFS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -99,12 +100,17 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants);
 uint32_t pfs_cpu_tiers(void);
 
 /*
- * Applies the plan to each descriptor, as if one after the other, and adds the value of each
- * reducing operation to totals[0..<plan->reducer_count], wrapping. Touches no byte outside the
- * descriptors. The CPU must run the tier, and the descriptors must lie inside the blob at base.
+ * Applies the plan to each descriptor, as if one after the other. Without `each`, adds the value of
+ * each reducing operation to values[0..<plan->reducer_count], wrapping. With `each`, keeps the
+ * descriptors apart: the value of operation r for descriptor i becomes
+ * values[i * plan->reducer_count + r], whatever was there.
+ *
+ * Touches no byte outside the descriptors, and writes none if the plan's final map has no rounds.
+ * The CPU must run the tier, and the descriptors must lie inside the blob at base.
  */
 void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
 		 const struct pfs_crc_constants *constants, uint8_t *base,
-		 const struct pfs_descriptor *descriptors, size_t count, uint64_t *totals);
+		 const struct pfs_descriptor *descriptors, size_t count, bool each,
+		 uint64_t *values);
 
 #endif

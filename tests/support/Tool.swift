@@ -1,39 +1,53 @@
 import Foundation
 import Testing
 
-/// Runs the debug build of pfs_proc_pcores that stands beside this test, as a user would.
-enum Tool {
-    static let path = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        .deletingLastPathComponent().appendingPathComponent("pfs_proc_pcores").path
+/// Runs the debug build of one of the tools, which stands beside the tests, as a user would.
+public struct Tool: Sendable {
+    /// The executable.
+    public let path: String
 
-    struct Result {
-        let status: Int32
-        let wasSignalled: Bool
-        let output: String
-        let errors: String
+    /// A copy of a tool.
+    public init(path: String) { self.path = path }
+
+    /// The tool called `name`.
+    public init(_ name: String) {
+        path =
+            URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+            .deletingLastPathComponent().appendingPathComponent(name).path
+    }
+
+    /// How a tool ended and what it wrote.
+    public struct Result {
+        /// The exit code, or the number of the signal.
+        public let status: Int32
+        /// Whether a signal ended it.
+        public let wasSignalled: Bool
+        /// Standard output and standard error.
+        public let output: String, errors: String
 
         /// The output as JSON; fails the test if it is anything but one document.
-        func json() throws -> [String: Any] {
+        public func json() throws -> [String: Any] {
             try #require(
                 JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)\n\(errors)")
         }
 
-        func result() throws -> [String: Any] { try #require(try json()["result"] as? [String: Any]) }
+        /// The `result` of that document.
+        public func result() throws -> [String: Any] { try #require(try json()["result"] as? [String: Any]) }
     }
 
     /// A tool that has been started.
-    final class Running {
-        let process = Process()
+    public final class Running {
+        /// Its process.
+        public let process = Process()
         private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-test-\(UUID())")
 
-        init(_ arguments: [String], environment: [String: String] = [:], tool: [String] = [Tool.path]) throws {
+        fileprivate init(_ whole: [String], environment: [String: String], input: FileHandle) throws {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let whole = tool + arguments
             process.executableURL = URL(fileURLWithPath: whole[0])
             process.arguments = Array(whole.dropFirst())
             process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
                 .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
-            process.standardInput = FileHandle.nullDevice
+            process.standardInput = input
             process.standardOutput = try sink("out")
             process.standardError = try sink("err")
             try process.run()
@@ -46,11 +60,12 @@ enum Tool {
         }
 
         /// What has been written to standard error so far.
-        var errorsSoFar: String {
+        public var errorsSoFar: String {
             (try? String(contentsOf: folder.appendingPathComponent("err"), encoding: .utf8)) ?? ""
         }
 
-        func wait(seconds: Double) -> Bool {
+        /// Whether it ended within that time.
+        public func wait(seconds: Double) -> Bool {
             let deadline = Date(timeIntervalSinceNow: seconds)
             while process.isRunning {
                 if Date() > deadline { return false }
@@ -59,7 +74,8 @@ enum Tool {
             return true
         }
 
-        func finish() throws -> Result {
+        /// Waits for its end.
+        public func finish() throws -> Result {
             defer { try? FileManager.default.removeItem(at: folder) }
             guard wait(seconds: 120) else {
                 kill(process.processIdentifier, SIGKILL)
@@ -73,27 +89,38 @@ enum Tool {
         }
 
         /// Process numbers of the pcores.
-        var pcores: [pid_t] { Processes.children(of: process.processIdentifier) }
+        public var pcores: [pid_t] { Processes.children(of: process.processIdentifier) }
     }
 
-    struct Hang: Error { let errors: String }
+    /// A tool that does not end.
+    public struct Hang: Error {
+        let errors: String
+    }
 
-    /// Runs the tool to its end. `tool` is the command to run instead of the tool itself, to which `arguments` are added.
-    static func run(
-        _ arguments: [String], environment: [String: String] = [:], tool: [String] = [Tool.path]
+    /// Starts the tool. `wrapper` is a command to which the tool and `arguments` are added.
+    public func start(
+        _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = [],
+        input: FileHandle = .nullDevice
+    ) throws -> Running {
+        try Running(wrapper + [path] + arguments, environment: environment, input: input)
+    }
+
+    /// Runs the tool to its end.
+    public func run(
+        _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = [],
+        input: FileHandle = .nullDevice
     ) throws -> Result {
-        try Running(arguments, environment: environment, tool: tool).finish()
+        try start(arguments, environment: environment, wrapper: wrapper, input: input).finish()
     }
-
-    /// The quick run that most tests vary: two pcores, a small blob, no log, no baseline.
-    static let quick = ["--blob-mb", "4", "--no-baseline", "--csv", "", "--file", "/usr/bin/bash"]
 }
 
 /// Processes as /proc shows them.
-enum Processes {
-    static func children(of parent: pid_t) -> [pid_t] { all { $0 == parent } }
+public enum Processes {
+    /// Processes whose parent is `parent`.
+    public static func children(of parent: pid_t) -> [pid_t] { all { $0 == parent } }
 
-    static func isAlive(_ pid: pid_t) -> Bool {
+    /// Whether a process runs or could run.
+    public static func isAlive(_ pid: pid_t) -> Bool {
         guard let status = status(of: pid) else { return false }
         return status.state != "Z" && status.state != "X"
     }
@@ -118,11 +145,14 @@ enum Processes {
 ///
 /// Anything else that a run has is memory without a name, which cannot outlive its processes; those are counted separately
 /// (and `just acceptance` compares the pools of huge pages).
-struct BlobFolder: ~Copyable {
-    let path = "/dev/shm/pfs-blobs-\(UUID())"
+public struct BlobFolder: ~Copyable {
+    /// The folder.
+    public let path = "/dev/shm/pfs-blobs-\(UUID())"
 
-    init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
+    /// Makes it.
+    public init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    func contents() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path) }
+    /// Names in it.
+    public func contents() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path) }
 }
