@@ -65,6 +65,10 @@ let staging: [Target] = [
         path: "staging/pfs_pcpu_bench", exclude: ["plot.gp"],
         // The C loops that it compares with are compiled when it runs.
         resources: [.embedInCode("peer.c")], swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_ctl",
+        dependencies: ["PacketFSRunner", "PacketFSRing", "PacketFSMemory", argumentParser, systemPackage],
+        path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
 // tests: one suite a target, in the folder of the tier it tests.
@@ -76,7 +80,10 @@ let tests: [Target] = [
         path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
         name: "RingTests",
-        dependencies: ["PacketFSRing", "pfs_shm_ring_bench", "PacketFSUAPI", "CPacketFSShims", systemPackage],
+        dependencies: [
+            "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "pfs_shm_ring_bench", "PacketFSUAPI", "CPacketFSShims",
+            systemPackage,
+        ],
         path: "tests/src/ring", swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
@@ -85,6 +92,9 @@ let tests: [Target] = [
     .testTarget(
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
+    .testTarget(
+        name: "CtlTests", dependencies: ["PacketFSRing", "PacketFSMemory", "pfs_ctl", systemPackage],
+        path: "tests/staging/pfs_ctl", swiftSettings: swift),
     .testTarget(
         name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
         path: "tests/staging/apply", swiftSettings: swift),
@@ -105,6 +115,7 @@ let package = Package(
         .executable(name: "pfs_apply", targets: ["pfs_apply"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
+        .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -3,13 +3,44 @@ import Glibc
 import PacketFSRing
 import PacketFSRunner
 
-/// The loops that are measured, around our ring; peers.txt has the same for the others. The values are their own sequence numbers, so the consumer checks each of them with
-/// one comparison.
+/// What the producer and the consumer do with a batch of values besides handing it over.
+///
+/// In a comparison ours uses the functions that were compiled with the peers' loops: with its own, which are compiled for
+/// any processor of the architecture, large batches would compare compilers and not rings.
+struct BatchWork {
+    /// Writes the values that start with the second argument, one more each, as many as the third says.
+    typealias Fill = @convention(c) (UnsafeMutablePointer<UInt32>, UInt32, Int) -> Void
+    /// How many values are not what ``Fill`` writes.
+    typealias Check = @convention(c) (UnsafePointer<UInt32>, UInt32, Int) -> UInt64
+
+    let fill: Fill
+    let check: Check
+
+    /// For runs without peers.
+    static var own: BatchWork {
+        BatchWork(
+            fill: { values, first, count in
+                for index in 0..<count { values[index] = first &+ UInt32(truncatingIfNeeded: index) }
+            },
+            check: { values, first, count in
+                // One pass without branches, which compilers vectorise; what is wrong is counted only if anything is.
+                var difference: UInt32 = 0
+                for index in 0..<count {
+                    difference |= values[index] ^ (first &+ UInt32(truncatingIfNeeded: index))
+                }
+                guard difference != 0 else { return 0 }
+                return UInt64((0..<count).count { values[$0] != first &+ UInt32(truncatingIfNeeded: $0) })
+            })
+    }
+}
+
+/// The loops that are measured, around our ring; peers.txt has the same for the others. The values are their own sequence
+/// numbers, so the consumer checks each of them with one comparison.
 enum Flow {
     /// Pushes the values 0, 1, 2, ... below `count`, `batch` at a time.
     @inline(never)
     static func produce(
-        _ count: UInt64, batch: Int, into ring: inout RingProducer, link: Int32
+        _ count: UInt64, batch: Int, work: BatchWork, into ring: inout RingProducer, link: Int32
     ) throws(ToolError) {
         var patience = Patience(link: link)
         if batch == 1 {
@@ -24,14 +55,11 @@ enum Flow {
             return
         }
         var next: UInt64 = 0
-        // Plain memory: an array's bounds checks would keep the filling loop from being vectorised, as it is for the peers.
         let values = UnsafeMutablePointer<UInt32>.allocate(capacity: batch)
         defer { values.deallocate() }
         while next < count {
             let size = Int(min(UInt64(batch), count - next))
-            for index in 0..<size {
-                values[index] = UInt32(truncatingIfNeeded: next) &+ UInt32(truncatingIfNeeded: index)
-            }
+            work.fill(values, UInt32(truncatingIfNeeded: next), size)
             var sent = 0
             while sent < size {
                 let pushed = ring.push(contentsOf: Span(_unsafeStart: values + sent, count: size - sent))
@@ -48,7 +76,7 @@ enum Flow {
     /// in their place.
     @inline(never)
     static func consume(
-        _ count: UInt64, batch: Int, from ring: inout RingConsumer, link: Int32
+        _ count: UInt64, batch: Int, work: BatchWork, from ring: inout RingConsumer, link: Int32
     ) throws(ToolError) -> UInt64 {
         var patience = Patience(link: link)
         var mismatches: UInt64 = 0
@@ -74,12 +102,7 @@ enum Flow {
                 try patience.wait()
                 continue
             }
-            var wrong: UInt32 = 0
-            for index in 0..<popped {
-                let expected = UInt32(truncatingIfNeeded: next) &+ UInt32(truncatingIfNeeded: index)
-                wrong &+= values[index] == expected ? 0 : 1
-            }
-            mismatches &+= UInt64(wrong)
+            mismatches &+= work.check(values, UInt32(truncatingIfNeeded: next), popped)
             next += UInt64(popped)
         }
         return mismatches

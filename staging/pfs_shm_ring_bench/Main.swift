@@ -102,11 +102,14 @@ struct RingBench: ParsableCommand {
             try self.latency(.roundTrip, &session, lanes.contenders, &result)
             try self.latency(.oneWay, &session, lanes.contenders, &result)
         }
-        if records { try slab(&session, &result) }
+        if records { try slab(&session, &result, &warnings) }
         result.elapsedNs = Clock.monotonic() - started
         if json {
+            // The report counts the CPUs that may be used, which this thread alone gave up.
+            try CPUs.pin(to: allowed)
             let config = Report.Config(
                 mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
+                batches: batches.sizes, trips: latency ? trips : nil, recordBytes: records ? recordBytes.sizes : nil,
                 producerCpu: producerCPU, consumerCpu: consumerCPU)
             try print(
                 ToolReport(tool: "pfs_shm_ring_bench", config: config, result: result, warnings: warnings).text())
@@ -161,15 +164,11 @@ struct RingBench: ParsableCommand {
                     samples[contender, default: []].append(Double(ops) * 1e3 / Double(outcome.elapsed))
                 }
             }
-            var best: Row?
-            var own: Row?
             for contender in contenders {
                 let row = Row(contender, batch: batch, samples: samples[contender] ?? [])
                 if contender == .packetfs {
-                    own = row
                     result.batches.append(row)
                 } else {
-                    if row.mopsPerS > best?.mopsPerS ?? 0 { best = row }
                     result.peerBatches.append(row)
                 }
                 if row.spread > 0.25 {
@@ -182,11 +181,7 @@ struct RingBench: ParsableCommand {
                         + "\(pad(decimals(row.nsPerOp, 2), 8))   (\(decimals(row.samplesMopsPerS.min() ?? 0, 1)) ... "
                         + "\(decimals(row.samplesMopsPerS.max() ?? 0, 1)))")
             }
-            if let best, let own {
-                result.ratios.append(
-                    RatioRow(
-                        figure: "batch \(batch)", ratio: own.mopsPerS / best.mopsPerS, bestPeer: best.contender))
-            }
+            if let ratio = RatioRow("batch \(batch)", samples, betterIsMore: true) { result.ratios.append(ratio) }
         }
     }
 
@@ -196,31 +191,29 @@ struct RingBench: ParsableCommand {
         let name = task == .roundTrip ? "round trip" : "one way"
         try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
         var collected: [Contender: [UInt64]] = [:]
+        var medians: [Contender: [Double]] = [:]
         for _ in 0..<repeats {
             for contender in contenders {
-                let samples = try session.measure(task, contender, count: trips, size: 1).samples
-                collected[contender, default: []] += samples.map { UInt64($0) }
+                let samples = try session.measure(task, contender, count: trips, size: 1).samples.map { UInt64($0) }
+                collected[contender, default: []] += samples
+                let sorted = samples.sorted()
+                medians[contender, default: []].append(Double(LatencyRow.percentile(50, of: sorted)))
             }
         }
-        var rows: [LatencyRow] = []
         for contender in contenders {
             guard let samples = collected[contender] else { continue }
             let row = LatencyRow(contender, task, samples.sorted())
-            rows.append(row)
+            result.latencies.append(row)
             try say(
                 "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"
                     + pad("\(row.maxNs)", 10))
         }
-        result.latencies += rows
-        if let own = rows.first, let best = rows.dropFirst().min(by: { $0.p50Ns < $1.p50Ns }) {
-            result.ratios.append(
-                RatioRow(
-                    figure: "\(name) median", ratio: Double(best.p50Ns) / Double(max(1, own.p50Ns)),
-                    bestPeer: best.contender))
-        }
+        if let ratio = RatioRow("\(name) median", medians, betterIsMore: false) { result.ratios.append(ratio) }
     }
 
-    private func slab(_ session: inout Session, _ result: inout Report.Result) throws {
+    private func slab(
+        _ session: inout Session, _ result: inout Report.Result, _ warnings: inout [String]
+    ) throws {
         try say("\n  record bytes        MB/s   records/s")
         for size in recordBytes.sizes {
             // About as much memory traffic at each size, and enough records for a figure.
@@ -230,8 +223,12 @@ struct RingBench: ParsableCommand {
                 let outcome = try session.measure(.records, .packetfs, count: count, size: size)
                 rates.append(Double(count) * 1e9 / Double(outcome.elapsed))
             }
-            let rate = median(rates)
-            let row = RecordRow(recordBytes: size, throughputMbPerS: rate * Double(size) / 1e6, recordsPerS: rate)
+            let row = RecordRow(recordBytes: size, samples: rates)
+            if row.spread > 0.25 {
+                warnings.append(
+                    "records of \(size) bytes: the samples differ by \(Int(row.spread * 100)) % of the median; "
+                        + "other work on these CPUs makes the figure weak")
+            }
             result.records.append(row)
             try say(
                 "\(pad("\(size)", 14))\(pad(decimals(row.throughputMbPerS, 1), 12))\(pad(decimals(row.recordsPerS, 0), 12))"

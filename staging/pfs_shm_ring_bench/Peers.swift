@@ -35,6 +35,8 @@ struct PeerCode {
             UnsafeMutableRawPointer, UnsafeMutableRawPointer, UInt64, UnsafeMutablePointer<UInt32>?, Alive, Int32
         ) -> Int32
 
+    /// What both sides do with a batch besides handing it over.
+    let work: BatchWork
     let byteCount: @convention(c) () -> Int
     let initialize: @convention(c) (UnsafeMutableRawPointer) -> Void
     let produce: Produce
@@ -54,6 +56,8 @@ struct PeerCode {
             // The type is that of the C++ function of this name in peers.txt.
             return unsafeBitCast(address, to: type)
         }
+        work = BatchWork(
+            fill: try symbol("peer_fill", BatchWork.Fill.self), check: try symbol("peer_check", BatchWork.Check.self))
         byteCount = try symbol("peer_bytes", (@convention(c) () -> Int).self)
         initialize = try symbol("peer_init", (@convention(c) (UnsafeMutableRawPointer) -> Void).self)
         produce = try symbol("peer_produce", Produce.self)

@@ -46,7 +46,7 @@ struct LatencyRow: Encodable {
     }
 
     /// The smallest of the `sorted` values that at least `percent` of a hundred do not exceed; 0 where there are none.
-    private static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
+    static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
         guard !sorted.isEmpty else { return 0 }
         let rank = (percent / 100 * Double(sorted.count)).rounded(.up)
         return sorted[min(max(Int(rank), 1), sorted.count) - 1]
@@ -82,6 +82,18 @@ struct RecordRow: Encodable {
     let recordBytes: Int
     let throughputMbPerS: Double
     let recordsPerS: Double
+    let samplesRecordsPerS: [Double]
+
+    /// Samples in records per second; at least one.
+    init(recordBytes: Int, samples: [Double]) {
+        self.recordBytes = recordBytes
+        recordsPerS = median(samples)
+        throughputMbPerS = recordsPerS * Double(recordBytes) / 1e6
+        samplesRecordsPerS = samples
+    }
+
+    /// Distance between the extremes as a fraction of the median.
+    var spread: Double { ((samplesRecordsPerS.max() ?? 0) - (samplesRecordsPerS.min() ?? 0)) / recordsPerS }
 }
 
 /// A ring of others, and why it did not take part if it did not.
@@ -96,6 +108,23 @@ struct RatioRow: Encodable {
     let figure: String
     let ratio: Double
     let bestPeer: String
+
+    /// Compares what was measured in the same repeat, and takes the median of that: a machine that gets faster or slower in
+    /// between, as virtual ones do, then weighs on both sides of a ratio. The best peer is the one against which ours looks
+    /// worst. Nil without peers.
+    init?(_ figure: String, _ samples: [Contender: [Double]], betterIsMore: Bool) {
+        let own = samples[.packetfs] ?? []
+        var worst: (ratio: Double, peer: Contender)?
+        for peer in Contender.allCases where peer != .packetfs {
+            guard let theirs = samples[peer], !theirs.isEmpty, theirs.count == own.count else { continue }
+            let ratio = median(zip(own, theirs).map { betterIsMore ? $0 / max($1, 1e-9) : $1 / max($0, 1e-9) })
+            if ratio < worst?.ratio ?? .infinity { worst = (ratio, peer) }
+        }
+        guard let worst else { return nil }
+        self.figure = figure
+        ratio = worst.ratio
+        bestPeer = "\(worst.peer)"
+    }
 }
 
 /// What `--json` prints; see docs/ring.md.
@@ -106,6 +135,10 @@ enum Report {
         let slabBytes: Int
         let ops: UInt64
         let repeats: Int
+        let batches: [Int]
+        /// Nil unless asked for, as the next.
+        let trips: UInt64?
+        let recordBytes: [Int]?
         let producerCpu: Int
         let consumerCpu: Int
     }

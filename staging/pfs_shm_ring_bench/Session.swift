@@ -162,7 +162,8 @@ enum Responder {
             var answer = Answer()
             switch (task, lane.code) {
             case (.throughput, nil):
-                answer.mismatches = try Flow.consume(round.count, batch: Int(round.size), from: &consumer, link: socket)
+                answer.mismatches = try Flow.consume(
+                    round.count, batch: Int(round.size), work: lanes.work, from: &consumer, link: socket)
             case (.records, _):
                 answer.mismatches = try Flow.consumeRecords(
                     round.count, byteCount: Int(round.size), from: &consumer, link: socket)
@@ -208,6 +209,8 @@ final class Lanes: @unchecked Sendable {
     var first: Box? { boxes.first }
     var contenders: [Contender] { boxes.map(\.contender) }
     func lane(_ contender: Contender) -> Box? { boxes.first { $0.contender == contender } }
+    /// The same for all contenders of a run.
+    var work: BatchWork { boxes.lazy.compactMap { $0.code?.work }.first ?? .own }
     func forEach(_ body: (Box) -> Void) { boxes.forEach(body) }
 }
 
@@ -273,7 +276,7 @@ struct Session: ~Copyable {
         var mismatches: UInt64 = 0
         switch (task, lane.code) {
         case (.throughput, nil):
-            try Flow.produce(count, batch: size, into: &producer, link: socket)
+            try Flow.produce(count, batch: size, work: lanes.work, into: &producer, link: socket)
         case (.records, _):
             try Flow.produceRecords(count, byteCount: size, into: &producer, link: socket)
         case (_, nil):

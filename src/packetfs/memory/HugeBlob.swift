@@ -188,9 +188,9 @@ extension HugeBlob {
         numa: NUMAPolicy = .systemDefault
     ) throws(MemoryError) -> HugeBlob {
         try requirePositive(byteCount)
-        if let name { try validate(name: name) }
+        if let name { try RegionFolder.validate(name: name, of: "blob") }
         try numa.validate()
-        let folder = try open(directory)
+        let folder = try RegionFolder.open(directory)
         let system = try FileSystem(folder.value, directory.string)
         // Found out now rather than after filling gigabytes; the link below decides.
         if let name, faccessat(folder.value.rawValue, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 {
@@ -223,8 +223,8 @@ extension HugeBlob {
     public static func open(
         named name: String, in directory: FilePath, byteCount: Int? = nil
     ) throws(MemoryError) -> HugeBlob {
-        try validate(name: name)
-        let folder = try open(directory)
+        try RegionFolder.validate(name: name, of: "blob")
+        let folder = try RegionFolder.open(directory)
         let path = directory.appending(name).string
         let file = try OwnedDescriptor(pfs_open_existing(folder.value.rawValue, name), "open", path)
         let (base, size, pageSize, count) = try attach(file.value, byteCount, path)
@@ -235,32 +235,8 @@ extension HugeBlob {
     ///
     /// - Throws: a system error: ENOENT when there is no such file.
     public static func remove(named name: String, in directory: FilePath) throws(MemoryError) {
-        try validate(name: name)
-        let folder = try open(directory)
-        guard unlinkat(folder.value.rawValue, name, 0) == 0 else {
-            throw .last("unlink", directory.appending(name).string)
-        }
-    }
-
-    private static func validate(name: String) throws(MemoryError) {
-        let allowed = name.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
-                true
-            default: false
-            }
-        }
-        guard allowed, (1...255).contains(name.utf8.count), name.utf8.first != UInt8(ascii: ".") else {
-            throw .invalid(
-                argument: "blob name", value: "\"\(name)\"",
-                reason: "use 1 to 255 letters, digits, '.', '_' or '-', and no dot at the start")
-        }
-    }
-
-    private static func open(_ directory: FilePath) throws(MemoryError) -> OwnedDescriptor {
-        let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC
-        return try OwnedDescriptor(Glibc.open(directory.string, flags), "open", directory.string)
+        try RegionFolder.validate(name: name, of: "blob")
+        try RegionFolder.remove(name, from: directory)
     }
 
     /// Refuses a demand that the folder's file system cannot meet.

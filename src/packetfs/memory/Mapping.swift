@@ -14,6 +14,9 @@ struct OwnedDescriptor: ~Copyable {
         value = FileDescriptor(rawValue: result)
     }
 
+    /// Leaves the descriptor open: somebody else owns it now.
+    consuming func giveAway() { discard self }
+
     deinit { try? value.close() }
 }
 

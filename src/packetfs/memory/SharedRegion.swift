@@ -80,3 +80,72 @@ public struct SharedRegion: ~Copyable, Sendable {
         return SharedRegion(Mapping(base: base, byteCount: whole, file: file), byteCount: count)
     }
 }
+
+// MARK: - Named regions
+
+extension SharedRegion {
+    /// Creates a region of zeros in a folder of tmpfs or hugetlbfs, for processes that are no relatives; all of it is
+    /// allocated and mapped. It has no name yet, so nobody sees it half made, and nothing is left of it should the process
+    /// end here: prepare it, then ``publish(as:in:)`` it.
+    ///
+    /// - Parameters:
+    ///   - byteCount: size in bytes, at least 1; the file is rounded up to whole pages of the folder's kind.
+    ///   - directory: an existing folder.
+    /// - Throws: ``MemoryError/notUsable(subject:reason:)`` for a folder on a disk,
+    ///   ``MemoryError/shortage(of:needed:free:unit:remedy:)`` when memory, room or huge pages are short,
+    ///   ``MemoryError/invalid(argument:value:reason:)`` for a size below 1, system errors.
+    public static func create(byteCount: Int, in directory: FilePath) throws(MemoryError) -> SharedRegion {
+        try requirePositive(byteCount)
+        let folder = try RegionFolder.open(directory)
+        let system = try RegionFolder.memory(directory, folder)
+        let whole = try wholePages(byteCount, system.pageSize)
+        if system.kind == .tmpfs { try AvailableMemory.require(whole) }
+        let file = try OwnedDescriptor(pfs_open_nameless(folder.value.rawValue), "open(O_TMPFILE)", directory.string)
+        do throws(MemoryError) {
+            let mapping = try Mapping(sizing: file, to: whole)
+            try mapping.allocate(0..<whole)
+            try mapping.populate(0..<whole)
+            return SharedRegion(mapping, byteCount: byteCount)
+        } catch {
+            guard case .system(_, _, let errno) = error, errno == .noSpace || errno == .noMemory else { throw error }
+            if system.kind == .hugetlbfs, let pool = HugePagePool(pageSize: system.pageSize) {
+                throw pool.shortage(needed: whole / system.pageSize)
+            }
+            throw .shortage(
+                of: "room in \(directory)", needed: whole, free: system.freeBytes, unit: "bytes",
+                remedy: "remove files there or enlarge it: `sudo mount -o remount,size=BYTES \(directory)`")
+        }
+    }
+
+    /// Gives a region that ``create(byteCount:in:)`` made its name, with mode 0600. It stays until
+    /// ``remove(named:in:)``.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 255 letters, digits, `.`, `_` or `-`, the first one not a dot.
+    ///   - directory: the folder in which it was created, or another of the same file system.
+    /// - Throws: ``MemoryError/invalid(argument:value:reason:)`` for another name; a system error, with EEXIST when the
+    ///   name is taken.
+    public func publish(as name: String, in directory: FilePath) throws(MemoryError) {
+        try RegionFolder.validate(name: name, of: "region")
+        try RegionFolder.link(fileDescriptor, as: name, in: directory)
+    }
+
+    /// Opens and maps the region of that name, without touching it.
+    ///
+    /// - Throws: as ``map(_:byteCount:)``; a system error (ENOENT: no such region; EACCES: somebody else's).
+    public static func open(named name: String, in directory: FilePath) throws(MemoryError) -> SharedRegion {
+        try RegionFolder.validate(name: name, of: "region")
+        let file = try RegionFolder.openFile(name, in: directory)
+        let region = try map(file.value)
+        file.giveAway()  // to the region
+        return region
+    }
+
+    /// Removes the name. Processes that have the region keep it; the memory is freed when the last of them goes.
+    ///
+    /// - Throws: ``MemoryError/invalid(argument:value:reason:)``; a system error: ENOENT when there is no such file.
+    public static func remove(named name: String, in directory: FilePath) throws(MemoryError) {
+        try RegionFolder.validate(name: name, of: "region")
+        try RegionFolder.remove(name, from: directory)
+    }
+}

@@ -113,6 +113,9 @@ public enum Ring {
         }
     }
 
+    /// The byte of the region's file whose lock is the role, for tools that look for its holder.
+    package static func lockPosition(of role: Role) -> Int64 { RoleLock.offset(of: role) }
+
     static func checkMapping(_ base: UnsafeMutableRawPointer, byteCount: Int, needed: UInt64) throws(RingError) {
         guard Int(bitPattern: base) % lineByteCount == 0 else { throw .misalignedRegion }
         guard byteCount >= 0, UInt64(byteCount) >= needed else {
@@ -256,7 +259,9 @@ struct RoleLock: ~Copyable {
     }
 
     deinit {
-        // Nothing can be done about a failing close; the kernel has dropped the lock in any case.
+        // Closing alone would leave the lock with a child that is just being started and has this descriptor until it
+        // executes its program. Nothing can be done about a failure; at the latest the end of the processes helps.
+        _ = pfs_ofd_unlock(file.rawValue)
         try? file.close()
     }
 }

@@ -125,7 +125,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// breaks the rules may change the bytes at any time, so a reader copies what it checks.
     ///
     /// Looking ahead lets a consumer work on a batch and release it at once. Throws ``RingError/corrupt(reason:)`` for an
-    /// index or a position that cannot be true; a bad position is passed over with ``release(_:)``, like a record.
+    /// index or a position that cannot be true; ``skip()`` passes over a bad position.
     public mutating func peek(ahead: Int = 0) throws(RingError) -> UnsafeRawBufferPointer? {
         precondition(ahead >= 0, "there is no record before the oldest one")
         // Model step C1.
@@ -149,6 +149,14 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         precondition(count >= 0 && count <= Int(knownHead &- tail), "releasing \(count) records that were never seen")
         tail &+= UInt32(truncatingIfNeeded: count)
         tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]
+    }
+
+    /// After peek threw: gives the oldest entry back unseen, and says whether there was one. False if it was the producer's
+    /// index that could not be true: then only the producer's next entry can heal the ring, if anything.
+    public mutating func skip() -> Bool {
+        guard knownHead != tail else { return false }
+        release()
+        return true
     }
 
     /// Looks at the producer's index anew and returns the entries in the ring.

@@ -1,3 +1,4 @@
+import CPacketFSShims
 import PacketFSUAPI
 import Synchronization
 import SystemPackage
@@ -92,6 +93,9 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         slots[Int(truncatingIfNeeded: head & mask)].store(value, ordering: .relaxed)
         head &+= 1
         headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
+        if head % RingProducer.slotsPerCacheLine == 0 {
+            askForSlots(ahead: RingProducer.slotsPerCacheLine, count: RingProducer.slotsPerCacheLine)
+        }
         return true
     }
 
@@ -120,8 +124,30 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         }
         head &+= UInt32(truncatingIfNeeded: count)
         headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
+        // What continues on the line just written needs the one behind it.
+        let line = RingProducer.slotsPerCacheLine
+        askForSlots(ahead: count < line ? line : 0, count: UInt32(truncatingIfNeeded: count))
         return count
     }
+
+    /// Asks for the lines of `count` slots from `ahead` behind head on, to be written soon.
+    ///
+    /// The consumer read them a lap ago and still holds them: without this, each new line is a wait until it has come
+    /// back. Only for slots that are known to be free, as the others are still to be read. It is a hint to the processor,
+    /// no access: nothing depends on it, and the model knows nothing of it.
+    @inlinable
+    @inline(__always)
+    func askForSlots(ahead: UInt32, count: UInt32) {
+        let used = UInt64(head &- knownTail)
+        let first = UInt64((head &+ ahead) & mask)
+        if used + UInt64(ahead) + UInt64(count) <= UInt64(mask) + 1, first + UInt64(count) <= UInt64(mask) + 1 {
+            pfs_prefetch_to_write(slots + Int(first), 4 * Int(count))
+        }
+    }
+
+    /// Slots that lie on one cache line; the first slot begins one.
+    @inlinable
+    static var slotsPerCacheLine: UInt32 { 16 }
 
     /// Looks at the consumer's index anew and returns the free slots; 0 as well if the index cannot be true.
     @inlinable

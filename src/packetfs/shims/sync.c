@@ -30,6 +30,13 @@ int pfs_ofd_lock_byte(int fd, int64_t offset)
 	return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+int pfs_ofd_unlock(int fd)
+{
+	struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 int pfs_ofd_byte_is_locked(int fd, int64_t offset)
 {
 	struct flock lock = {

@@ -1,3 +1,4 @@
+import Glibc
 import PacketFSRing
 import PacketFSUAPI
 import SystemPackage
@@ -118,6 +119,43 @@ struct AttachTests {
         check(try !Ring.isTaken(.consumer, lock: region.file))
         _ = try region.producer()
         _ = try region.consumer()
+    }
+
+    @Test("A role ends with its owner, even while a child holds a copy of its descriptor")
+    func inheritedLock() throws {
+        let region = try TestRegion(slots: 16)
+        var own = stat()
+        fstat(region.file.rawValue, &own)
+        var copies: [Int32] = []
+        do {
+            let producer = try region.producer()
+            // What a child has between being forked and executing its program: the same open file description.
+            for descriptor in try openDescriptors() where descriptor != region.file.rawValue {
+                var status = stat()
+                guard fstat(descriptor, &status) == 0, status.st_ino == own.st_ino, status.st_dev == own.st_dev else {
+                    continue
+                }
+                copies.append(dup(descriptor))
+            }
+            _ = producer.count
+        }
+        check(copies.count == 1 && copies[0] >= 0)
+        check(try !Ring.isTaken(.producer, lock: region.file))
+        _ = try region.producer()
+        for copy in copies { close(copy) }
+    }
+
+    private func openDescriptors() throws -> [Int32] {
+        let folder = try need(opendir("/proc/self/fd"))
+        defer { closedir(folder) }
+        var numbers: [Int32] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let number = Int32(name), number != dirfd(folder) { numbers.append(number) }
+        }
+        return numbers
     }
 
     @Test("A failed attach leaves the role free")

@@ -77,11 +77,12 @@ final class Bench {
     /// Standard output and standard error together, and the exit status as a shell shows it.
     typealias Run = (status: Int32, output: String)
 
-    static func run(_ arguments: [String]) throws -> Run {
-        try Bench(arguments).finish()
+    static func run(_ arguments: [String], environment: [String]? = nil, output: String? = nil) throws -> Run {
+        try Bench(arguments, environment: environment, output: output).finish()
     }
 
-    init(_ arguments: [String]) throws {
+    /// Starts a run, by default with this process's environment; `output` takes standard output elsewhere.
+    init(_ arguments: [String], environment: [String]? = nil, output path: String? = nil) throws {
         let ends = try FileDescriptor.pipe()
         output = ends.readEnd
         // The other end must not stay open in processes that other tests start.
@@ -94,15 +95,31 @@ final class Bench {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, ends.writeEnd.rawValue, 1)
         posix_spawn_file_actions_adddup2(&actions, ends.writeEnd.rawValue, 2)
+        if let path { posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY, 0) }
         var words: [UnsafeMutablePointer<CChar>?] = []
         for word in [Bench.path] + arguments { words.append(strdup(word)) }
         words.append(nil)
         defer { for word in words { free(word) } }
+        var variables: [UnsafeMutablePointer<CChar>?] = []
+        for variable in environment ?? Bench.environment { variables.append(strdup(variable)) }
+        variables.append(nil)
+        defer { for variable in variables { free(variable) } }
         var child: pid_t = 0
-        let status = posix_spawn(&child, Bench.path, &actions, nil, words, environ)
+        let status = posix_spawn(&child, Bench.path, &actions, nil, words, variables)
         try ends.writeEnd.close()
         try #require(status == 0, "\(Bench.path) could not be started: \(status)")
         process = child
+    }
+
+    /// This process's variables, as NAME=VALUE.
+    private static var environment: [String] {
+        var variables: [String] = []
+        var next = environ
+        while let variable = next.pointee {
+            variables.append(String(cString: variable))
+            next += 1
+        }
+        return variables
     }
 
     /// The process that the run starts, once it is there.

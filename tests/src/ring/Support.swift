@@ -24,12 +24,27 @@ final class TestRegion: @unchecked Sendable {
         unlink(path)
         try file.resize(to: Int64(byteCount))
         self.byteCount = byteCount
-        reservation = try #require(
+        (reservation, base) = try TestRegion.map(file, byteCount)
+    }
+
+    /// The memory of another region, mapped once more at an address of its own, as another process has it.
+    init(sharing other: TestRegion) throws {
+        file = try other.file.duplicate()
+        byteCount = other.byteCount
+        (reservation, base) = try TestRegion.map(file, byteCount)
+    }
+
+    private static func map(
+        _ file: FileDescriptor, _ byteCount: Int
+    ) throws -> (reservation: UnsafeMutableRawPointer, base: UnsafeMutableRawPointer) {
+        let page = TestRegion.pageByteCount
+        let reservation = try #require(
             mmap(nil, byteCount + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
-        base = try #require(
+        let base = try #require(
             mmap(
                 reservation + page, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.rawValue, 0))
         try #require(base == reservation + page)
+        return (reservation, base)
     }
 
     /// A region that ends with the ring's slab, or at most a page behind it, with a ring in it.

@@ -22,6 +22,8 @@ int pfs_futex_wake(const uint32_t *word, int waiters);
  */
 int pfs_ofd_lock_byte(int fd, int64_t offset);
 int pfs_ofd_byte_is_locked(int fd, int64_t offset);
+/* Drops all such locks of the description, also where another process has a copy of fd. */
+int pfs_ofd_unlock(int fd);
 
 /* Asks for the cache lines of count bytes, to be read soon; never faults. */
 static inline void pfs_prefetch(const void *bytes, long count)
@@ -30,11 +32,20 @@ static inline void pfs_prefetch(const void *bytes, long count)
 		__builtin_prefetch((const char *)bytes + done);
 }
 
-/* The same for cache lines that are about to be written: they come for exclusive use. */
+/*
+ * The same for cache lines that are about to be written: they come for exclusive use. Written out
+ * on x86, where compilers make an ordinary prefetch of it unless told of a processor that has
+ * prefetchw; every 64-bit one takes the instruction, and at worst does nothing.
+ */
 static inline void pfs_prefetch_to_write(const void *bytes, long count)
 {
-	for (long done = 0; done < count; done += 64)
+	for (long done = 0; done < count; done += 64) {
+#if defined(__x86_64__)
+		__asm__ volatile("prefetchw %0" : : "m"(((const char *)bytes)[done]));
+#else
 		__builtin_prefetch((const char *)bytes + done, 1);
+#endif
+	}
 }
 
 /* Tells the processor that this is a spinning loop. */
