@@ -47,6 +47,9 @@ let staging: [Target] = [
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
         path: "staging/pfs_proc_pcores", swiftSettings: swift),
     .executableTarget(
+        name: "pfs_apply", dependencies: ["PacketFSRunner", argumentParser],
+        path: "staging/pfs_apply", swiftSettings: swift),
+    .executableTarget(
         name: "pfs_shm_ring_bench",
         dependencies: [
             "PacketFSRunner", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
@@ -91,6 +94,7 @@ let package = Package(
         .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
+        .executable(name: "pfs_apply", targets: ["pfs_apply"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
     ],

@@ -64,7 +64,7 @@ struct PCPUBench: ParsableCommand {
     private func measure() throws {
         let allowed = try CPUs.allowed()
         let cpu = try chosenCPU(allowed)
-        let isa = try selectedISA()
+        let isa = try Kernels.selected()
         var warnings: [String] = []
         let peers = try Peers(compiler: cc)
         if peers.isal == nil {
@@ -112,11 +112,12 @@ struct PCPUBench: ParsableCommand {
             print("\n\(isa) kernels, \(backing); C loops: \(peers.compiler); ISA-L: \(peers.isalLibrary ?? "absent")")
             return
         }
-        let report = Report(
-            config: .init(
+        let report = ToolReport(
+            tool: "pfs_pcpu_bench",
+            config: Report.Config(
                 rounds: rounds, sampleNs: sample, cpus: oneCpu ? [cpu] : allowed, blobBytes: blob.byteCount,
                 lastLevelCacheBytes: lastLevelCache, peerCompiler: peers.compiler, isaL: peers.isalLibrary),
-            result: .init(
+            result: Report.Result(
                 isa: isa.rawValue, backing: "\(backing)",
                 rates: figures.map {
                     .init(
@@ -129,7 +130,7 @@ struct PCPUBench: ParsableCommand {
                         target: $0.target, met: $0.isMet)
                 }),
             warnings: warnings)
-        print(try report.json())
+        print(try report.text())
     }
 
     private func show(_ figures: [Figure]) -> [Figure] {
@@ -144,15 +145,6 @@ struct PCPUBench: ParsableCommand {
             throw ToolError(.unavailable, "CPU \(cpu) may not be used; allowed are \(CPUs.describe(allowed))")
         }
         return cpu
-    }
-
-    private func selectedISA() throws(ToolError) -> ISA {
-        do {
-            return try ISA.select(environment: getenv("PACKETFS_FORCE_ISA").map { String(cString: $0) })
-        } catch {
-            if case .unknown = error { throw ToolError(.usage, error.description) }
-            throw ToolError(.unavailable, error.description)
-        }
     }
 
     private func write(_ figures: [Figure], to path: String) throws(ToolError) {

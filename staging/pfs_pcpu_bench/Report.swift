@@ -1,16 +1,5 @@
-import FoundationEssentials
-import PacketFSRunner
-
-/// The JSON document: units in the names, MB is 10^6 bytes.
-struct Report: Encodable {
-    let schemaVersion = 1
-    let tool = "pfs_pcpu_bench"
-    let version = PacketFSVersion.current
-    let config: Config
-    let machine = MachineInfo()
-    let result: Result
-    let warnings: [String]
-
+/// What the benchmark puts into its JSON document.
+enum Report {
     struct Config: Encodable {
         let rounds: Int
         let sampleNs: UInt64
@@ -45,13 +34,6 @@ struct Report: Encodable {
         let backing: String
         let rates: [Rate]
         let targets: [Held]
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 }
 

@@ -87,6 +87,8 @@ struct ProcPcores: ParsableCommand {
     var seed: UInt64 = 1
     @Flag(help: "Let every pcore of a writing program use the whole range: a race, which cannot be verified.")
     var sharedRange = false
+    @Flag(help: "Replace pcores that die instead of ending the run.")
+    var restartFailed = false
     @Flag(help: "Recompute what every pcore did with the reference implementation; exit 65 if anything differs.")
     var verify = false
     @Flag(help: "Print how each program would be executed on this CPU, and run nothing.")
@@ -173,6 +175,7 @@ struct ProcPcores: ParsableCommand {
         configuration.hugeDirectory = hugeDir.map { FilePath($0) }
         configuration.sharedRange = sharedRange
         configuration.verify = verify
+        configuration.restartsFailed = restartFailed
         configuration.baselineSeconds = noBaseline ? 0 : baselineSeconds
         configuration.firstCPU = cpuFirst
         configuration.cpuCount = cpuCount
@@ -199,16 +202,7 @@ struct ProcPcores: ParsableCommand {
     }
 
     private func program() throws(ToolError) -> Program {
-        guard imm == nil || op != nil else { throw ToolError(.usage, "--imm needs --op") }
-        if let op, op.contains(where: { $0 == ":" || $0 == "," }) {
-            throw ToolError(
-                .usage, "--op \"\(op)\": takes one operation's name; use --imm for its immediate, --prog for several")
-        }
-        do {
-            return try Program(parsing: prog ?? (op ?? "fnv") + (imm.map { ":" + $0 } ?? ""))
-        } catch {
-            throw ToolError(.usage, "\(prog == nil ? "--op" : "--prog"): \(error)")
-        }
+        try Program(op: op, immediate: imm, program: prog, default: "fnv")
     }
 
     private func explanation() throws(ToolError) -> String {

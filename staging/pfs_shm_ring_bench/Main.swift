@@ -108,7 +108,8 @@ struct RingBench: ParsableCommand {
             let config = Report.Config(
                 mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
                 producerCpu: producerCPU, consumerCpu: consumerCPU)
-            try print(Report(config: config, result: result, warnings: warnings).text())
+            try print(
+                ToolReport(tool: "pfs_shm_ring_bench", config: config, result: result, warnings: warnings).text())
         } else {
             if !result.ratios.isEmpty { try say("\nours over the best peer (above 1: ours is better)") }
             for ratio in result.ratios {

@@ -1,5 +1,4 @@
 import ArgumentParser
-import FoundationEssentials
 import PacketFSRunner
 
 /// The rate of one contender at one batch size, in million values per second.
@@ -73,7 +72,7 @@ struct RatioRow: Encodable {
 }
 
 /// What `--json` prints; see docs/ring.md.
-struct Report: Encodable {
+enum Report {
     struct Config: Encodable {
         let mode: String
         let slots: UInt32
@@ -94,26 +93,6 @@ struct Report: Encodable {
         var records: [RecordRow] = []
         var peers: [PeerRow] = []
         var ratios: [RatioRow] = []
-    }
-
-    let schemaVersion = 1
-    let tool = "pfs_shm_ring_bench"
-    let version = PacketFSVersion.current
-    let config: Config
-    let machine = MachineInfo()
-    let result: Result
-    let warnings: [String]
-
-    private enum CodingKeys: String, CodingKey {
-        case schemaVersion, tool, version, config, machine, result, warnings
-    }
-
-    /// The document as text.
-    func text() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 }
 

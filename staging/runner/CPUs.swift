@@ -13,6 +13,19 @@ public enum CPUs {
         return cpus.prefix(Int(count)).map(Int.init)
     }
 
+    /// The CPUs for pcores: `count` allowed ones (nil: all) from number `first` on.
+    static func chosen(first: Int, count: Int?) throws(ToolError) -> [Int] {
+        let allowed = try allowed()
+        let candidates = allowed.filter { $0 >= first }
+        let wanted = count ?? max(candidates.count, 1)
+        guard candidates.first == first || first == 0, wanted <= candidates.count, !candidates.isEmpty else {
+            throw ToolError(
+                .unavailable,
+                "--cpu-first \(first) with --cpu-count \(wanted): this process may use CPUs \(describe(allowed)) only")
+        }
+        return Array(candidates.prefix(wanted))
+    }
+
     /// Lets the calling thread run on `cpus` only. Threads that it starts later inherit that.
     public static func pin(to cpus: [Int]) throws(ToolError) {
         guard pfs_allow_cpus(cpus.map { Int32(clamping: $0) }, Int32(cpus.count)) == 0 else {

@@ -13,7 +13,8 @@ import SystemPackage
 //   page 0, byte 1152  doorbell on which the parent sleeps, rung by pcores
 //   from page 1 on     256 bytes per program of the mix: u32 weight, u32 number of instructions, the instructions
 //   then               one block per pcore, written by that pcore alone, read by the parent at any time: 128 bytes of
-//                      counters, then one total for each yielding operation of each program, up to a multiple of 128
+//                      state, then two snapshots of counters and of one total for each yielding operation of each program,
+//                      each up to a multiple of 128 bytes
 //
 // Counters are relaxed atomics: a reader sees each one whole and never disturbs the pcore. The state word is stored with
 // release after the last counter, so a parent that loads `done` with acquire reads final counters.
@@ -51,6 +52,27 @@ struct RunParameters: BitwiseCopyable {
     var baselineNanoseconds: UInt64
     var rangeStart: UInt64
     var rangeEnd: UInt64
+    /// What records stand for; see ``PCoreJob``.
+    var job = PCoreJob.totals
+    /// With ``PCoreJob/stagedFile``: bytes of each pcore's part of the blob.
+    var stagingByteCount: UInt64 = 0
+    /// With ``PCoreJob/stagedFile``: how often the program is applied to each block.
+    var passes: UInt32 = 1
+    /// With ``PCoreJob/stagedFile``: what an offset in the output is less than in the input.
+    var outputShift: UInt64 = 0
+}
+
+/// What a pcore does with records.
+enum PCoreJob: UInt32, BitwiseCopyable {
+    /// Descriptors lie in the blob; their values are added to the pcore's totals.
+    case totals = 0
+    /// Descriptors lie in the blob; each one's values go to the pcore's table of values.
+    case blob = 1
+    /// Descriptors are ranges of the input file, which every pcore maps, to be read only; values as above.
+    case mappedFile = 2
+    /// Descriptors are ranges of the input file: read into the pcore's part of the blob, transformed there, and written to
+    /// the same place of the output, if there is one; values as above.
+    case stagedFile = 3
 }
 
 /// One mapping of the control region. Parent and pcores each have their own.
@@ -131,7 +153,7 @@ struct ControlRegion: ~Copyable {
 
     /// The block of pcore `index`.
     func block(_ index: Int) -> PCoreBlock {
-        PCoreBlock(base: region.base + blocksOffset + index * blockStride)
+        PCoreBlock(base: region.base + blocksOffset + index * blockStride, totalCount: mix.reducers.count)
     }
 
     private func atomic(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
@@ -139,38 +161,123 @@ struct ControlRegion: ~Copyable {
     }
 }
 
-/// What one pcore counts: a view of its block in the control region.
+/// What one pcore tells the parent: a view of its block in the control region.
+///
+/// Counters and totals are kept in two snapshots that take turns. Each says up to which entry of the ring it counts, and is
+/// complete before the pcore releases the ring's entries up to there. So when a pcore is killed, one of the two counts
+/// exactly what was released, and a successor continues from it: every record counts once.
 struct PCoreBlock {
     fileprivate let base: UnsafeMutableRawPointer
+    /// Totals in each snapshot.
+    let totalCount: Int
 
-    /// The counters of a block.
+    /// The counters of a snapshot.
     enum Counter: Int, CaseIterable {
-        case records = 1, descriptors, bytes, operationBytes, rejectedRecords, sleeps
-        /// CPU nanoseconds used while running, written when the pcore ends.
-        case cpuNanoseconds
-        /// CLOCK_MONOTONIC at which the pcore left its loop.
-        case endNanoseconds
+        case records = 0, descriptors, bytes, operationBytes, rejectedRecords, sleeps
     }
 
-    private static let totalsOffset = 128
+    /// One of the two copies of counters and totals.
+    struct Snapshot {
+        fileprivate let base: UnsafeMutableRawPointer
+
+        private static let firstCounter = 1
+        fileprivate static let firstTotal = firstCounter + Counter.allCases.count
+
+        /// The ring's entries before this one are counted.
+        var position: UInt32 {
+            get { UInt32(truncatingIfNeeded: word(0).pointee.load(ordering: .relaxed)) }
+            nonmutating set { word(0).pointee.store(UInt64(newValue), ordering: .relaxed) }
+        }
+
+        subscript(counter: Counter) -> UInt64 {
+            get { word(Self.firstCounter + counter.rawValue).pointee.load(ordering: .relaxed) }
+            nonmutating set { word(Self.firstCounter + counter.rawValue).pointee.store(newValue, ordering: .relaxed) }
+        }
+
+        /// Total of yielding operation `index`, counted over all programs of the mix.
+        subscript(total index: Int) -> UInt64 {
+            get { word(Self.firstTotal + index).pointee.load(ordering: .relaxed) }
+            nonmutating set { word(Self.firstTotal + index).pointee.store(newValue, ordering: .relaxed) }
+        }
+
+        private func word(_ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+            (base + 8 * index).assumingMemoryBound(to: Atomic<UInt64>.self)
+        }
+    }
+
+    private static let snapshotsOffset = 128
+
+    private static func snapshotByteCount(totals: Int) -> Int { ((Snapshot.firstTotal + totals) * 8 + 127) & ~127 }
 
     /// Bytes of a block with so many totals.
-    static func byteCount(totals: Int) -> Int { (totalsOffset + totals * 8 + 127) & ~127 }
+    static func byteCount(totals: Int) -> Int { snapshotsOffset + 2 * snapshotByteCount(totals: totals) }
 
-    var state: UnsafeMutablePointer<Atomic<UInt32>> { base.assumingMemoryBound(to: Atomic<UInt32>.self) }
+    /// What the pcore is doing; see ``PCoreState``.
+    var state: UnsafeMutablePointer<Atomic<UInt32>> { word32(0) }
+    private var latestIndex: UnsafeMutablePointer<Atomic<UInt32>> { word32(4) }
+    private var resumeWord: UnsafeMutablePointer<Atomic<UInt32>> { word32(8) }
+    private var failureWord: UnsafeMutablePointer<Atomic<UInt32>> { word32(12) }
 
-    subscript(counter: Counter) -> UInt64 {
-        get { word(counter.rawValue * 8).pointee.load(ordering: .relaxed) }
-        nonmutating set { word(counter.rawValue * 8).pointee.store(newValue, ordering: .relaxed) }
+    /// CPU nanoseconds used while running, written when the pcore ends.
+    var cpuNanoseconds: UInt64 {
+        get { word64(16).pointee.load(ordering: .relaxed) }
+        nonmutating set { word64(16).pointee.store(newValue, ordering: .relaxed) }
     }
 
-    /// Total of yielding operation `index`, counted over all programs of the mix.
-    func total(_ index: Int) -> UInt64 { word(Self.totalsOffset + index * 8).pointee.load(ordering: .relaxed) }
-    func setTotal(_ index: Int, _ value: UInt64) {
-        word(Self.totalsOffset + index * 8).pointee.store(value, ordering: .relaxed)
+    /// CLOCK_MONOTONIC at which the pcore left its loop.
+    var endNanoseconds: UInt64 {
+        get { word64(24).pointee.load(ordering: .relaxed) }
+        nonmutating set { word64(24).pointee.store(newValue, ordering: .relaxed) }
     }
 
-    private func word(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    /// Why the pcore gives up, written just before it does: errno and what it was doing.
+    var failure: (errno: Int32, during: PCoreFailure)? {
+        get {
+            let word = failureWord.pointee.load(ordering: .acquiring)
+            return PCoreFailure(rawValue: word >> 16).map { (Int32(word & 0xFFFF), $0) }
+        }
+        nonmutating set {
+            let word = newValue.map { $0.during.rawValue << 16 | UInt32(truncatingIfNeeded: $0.errno) & 0xFFFF } ?? 0
+            failureWord.pointee.store(word, ordering: .releasing)
+        }
+    }
+
+    /// The entry of the ring from which on a successor executes, set by the parent before it starts one; those before it are
+    /// passed over.
+    var resumePosition: UInt32 {
+        get { resumeWord.pointee.load(ordering: .acquiring) }
+        nonmutating set { resumeWord.pointee.store(newValue, ordering: .releasing) }
+    }
+
+    /// The newer snapshot. Live readers may see it change under them; after the pcore's end it is final.
+    var latest: Snapshot { snapshot(latestIndex.pointee.load(ordering: .acquiring)) }
+    /// The other one.
+    var older: Snapshot { snapshot(latestIndex.pointee.load(ordering: .acquiring) ^ 1) }
+
+    /// Makes the other snapshot, which the caller has written, the newer one.
+    func turn() {
+        latestIndex.pointee.store(latestIndex.pointee.load(ordering: .relaxed) & 1 ^ 1, ordering: .releasing)
+    }
+
+    subscript(counter: Counter) -> UInt64 { latest[counter] }
+
+    private func snapshot(_ index: UInt32) -> Snapshot {
+        Snapshot(
+            base: base + Self.snapshotsOffset + Int(index & 1) * Self.snapshotByteCount(totals: totalCount))
+    }
+
+    private func word32(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
+        (base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
+
+    private func word64(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         (base + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
+}
+
+/// What a pcore was doing when it had to give up.
+enum PCoreFailure: UInt32 {
+    case readingInput = 1
+    case inputEnded = 2
+    case writingOutput = 3
 }

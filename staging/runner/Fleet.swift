@@ -49,10 +49,15 @@ public struct Fleet: ~Copyable {
         }
     }
 
+    /// A child that has ended.
+    struct Ended {
+        let index: Int
+        let pid: pid_t
+        let end: ChildEnd
+    }
+
     /// The number of children that have not been seen to end.
     var count: Int { children.count }
-    /// Process number of child `index`, or nil once it was seen to end.
-    func pid(_ index: Int) -> pid_t? { children[index]?.pid }
 
     /// Starts this executable again with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
     public mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
@@ -100,15 +105,15 @@ public struct Fleet: ~Copyable {
     }
 
     /// Children that have ended since the last call, reaped. Waits at most `timeout` milliseconds for the first one.
-    mutating func collectEnded(timeout: Int32 = 0) -> [(index: Int, end: ChildEnd)] {
+    mutating func collectEnded(timeout: Int32 = 0) -> [Ended] {
         guard !pollSet.isEmpty, poll(&pollSet, nfds_t(pollSet.count), timeout) > 0 else { return [] }
-        var ended: [(index: Int, end: ChildEnd)] = []
+        var ended: [Ended] = []
         for position in pollSet.indices.reversed() where pollSet[position].revents != 0 {
             let index = pollIndices[position]
             pollSet.remove(at: position)
             pollIndices.remove(at: position)
             guard let child = children.removeValue(forKey: index) else { continue }
-            ended.append((index, Self.reap(child.pid)))
+            ended.append(Ended(index: index, pid: child.pid, end: Self.reap(child.pid)))
             try? child.pidfd.close()
         }
         return ended.reversed()
@@ -116,14 +121,14 @@ public struct Fleet: ~Copyable {
 
     /// Waits until every child has ended, and kills those that have not after `grace` nanoseconds.
     ///
-    /// - Returns: how each ended; `wasForced` for the ones that had to be killed.
-    mutating func finish(grace: UInt64) -> (ends: [(index: Int, end: ChildEnd)], forced: [Int]) {
+    /// - Returns: how each ended, and process numbers of those that had to be killed.
+    mutating func finish(grace: UInt64) -> (ends: [Ended], forced: Set<pid_t>) {
         let deadline = Clock.monotonic() + grace
-        var ends: [(index: Int, end: ChildEnd)] = []
-        var forced: [Int] = []
+        var ends: [Ended] = []
+        var forced: Set<pid_t> = []
         while !children.isEmpty {
             if forced.isEmpty, Clock.monotonic() >= deadline {
-                forced = children.keys.sorted()
+                forced = Set(children.values.map(\.pid))
                 for child in children.values { kill(child.pid, SIGKILL) }
             }
             ends += collectEnded(timeout: 20)

@@ -28,14 +28,24 @@ public final class InputFile: Sendable {
 
     /// The text of a small file.
     public static func text(_ path: FilePath) throws(ToolError) -> String {
-        let file = try InputFile(path)
-        guard file.byteCount <= 1 << 20 else {
+        guard try InputFile(path).byteCount <= 1 << 20 else {
             throw ToolError(.usage, "\(path) is larger than 1 MiB: no list of programs")
         }
-        var bytes = [UInt8](repeating: 0, count: file.byteCount)
+        return String(decoding: try contents(path), as: UTF8.self)
+    }
+
+    /// All bytes of a file.
+    static func contents(_ path: FilePath) throws(ToolError) -> [UInt8] {
+        let file = try InputFile(path)
         do {
-            let count = try bytes.withUnsafeMutableBytes { try file.descriptor.read(into: $0) }
-            return String(decoding: bytes.prefix(count), as: UTF8.self)
+            return try [UInt8](unsafeUninitializedCapacity: file.byteCount) { buffer, count in
+                while count < buffer.count {
+                    let rest = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...])
+                    let got = try file.descriptor.read(into: rest)
+                    guard got > 0 else { break }
+                    count += got
+                }
+            }
         } catch {
             throw ToolError(.io, "cannot read \(path): \(error)")
         }

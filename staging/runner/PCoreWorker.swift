@@ -1,11 +1,35 @@
 import CPacketFSShims
 import Glibc
-import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
 import Synchronization
 import SystemPackage
+
+/// Descriptors that a pcore process inherits; which of them exist depends on the job.
+struct PCoreFiles {
+    var control: FileDescriptor?
+    var blob: FileDescriptor?
+    var ring: FileDescriptor?
+    /// The table of values of jobs that yield values for each descriptor.
+    var values: FileDescriptor?
+    var input: FileDescriptor?
+    var output: FileDescriptor?
+
+    fileprivate static let count = 6
+
+    /// Those that exist, in the order of the command line.
+    private var all: [FileDescriptor?] { [control, blob, ring, values, input, output] }
+    var existing: [FileDescriptor] { all.compactMap { $0 } }
+    fileprivate var arguments: [String] { all.map { "\($0?.rawValue ?? -1)" } }
+
+    init() {}
+
+    fileprivate init(_ numbers: ArraySlice<Int32>) {
+        let files = numbers.map { $0 < 0 ? nil : FileDescriptor(rawValue: $0) }
+        (control, blob, ring, values, input, output) = (files[0], files[1], files[2], files[3], files[4], files[5])
+    }
+}
 
 /// The other half of the runner: what a pcore process does.
 ///
@@ -13,61 +37,80 @@ import SystemPackage
 public enum PCoreWorker {
     /// First argument of a pcore process.
     static let marker = "__pcore"
-    /// Records executed between two looks at the phase and updates of the counters.
+    /// The most records that a pcore executes before it counts and releases them.
     static let batch = 8
     /// How long a pcore without work sleeps at most. The parent wakes it for work and for the end of the run, and the kernel
     /// for the parent's death; 256 pcores that look by themselves every few milliseconds cost a sixth of the machine.
     static let nap = Duration.seconds(1)
 
-    /// The arguments of pcore `index`; `baseline` makes it measure alone, without a ring.
-    static func arguments(
-        index: Int, cpu: Int, blob: FileDescriptor, control: FileDescriptor, ring: FileDescriptor?
-    ) -> [String] {
-        [marker, "\(index)", "\(cpu)", "\(blob.rawValue)", "\(control.rawValue)", "\(ring?.rawValue ?? -1)"]
+    /// The arguments of pcore `index`. Without a ring it measures the baseline.
+    static func arguments(index: Int, cpu: Int, files: PCoreFiles) -> [String] {
+        [marker, "\(index)", "\(cpu)"] + files.arguments
     }
 
     /// Returns at once in an ordinary start; in a pcore process runs it to its end and exits.
     public static func runIfAsked() {
-        guard CommandLine.arguments.count == 7, CommandLine.arguments[1] == marker else { return }
+        guard CommandLine.arguments.count == 4 + PCoreFiles.count, CommandLine.arguments[1] == marker else { return }
         let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int32($0) }
-        guard numbers.count == 5 else { exit(ToolExit.usage.rawValue) }
+        guard numbers.count == 2 + PCoreFiles.count else { exit(ToolExit.usage.rawValue) }
         do {
-            try run(
-                index: Int(numbers[0]), cpu: Int(numbers[1]), blob: FileDescriptor(rawValue: numbers[2]),
-                control: FileDescriptor(rawValue: numbers[3]),
-                ring: numbers[4] < 0 ? nil : FileDescriptor(rawValue: numbers[4]))
+            try run(index: Int(numbers[0]), cpu: Int(numbers[1]), files: PCoreFiles(numbers[2...]))
             exit(0)
+        } catch is BlockFailure {
+            exit(ToolExit.io.rawValue)  // the parent says why, once for all pcores
         } catch {
             FileDescriptor.standardError.writeLine("pcore \(numbers[0]): \(error)")
             exit(ToolExit.system.rawValue)
         }
     }
 
-    private static func run(
-        index: Int, cpu: Int, blob blobDescriptor: FileDescriptor, control controlDescriptor: FileDescriptor,
-        ring ringDescriptor: FileDescriptor?
-    ) throws {
+    private static func run(index: Int, cpu: Int, files: PCoreFiles) throws {
         try dieWithParent(reports: index == 0)
-        let control = try ControlRegion(adopting: controlDescriptor)
+        guard let controlFile = files.control else { throw ToolError(.system, "there is no control region") }
+        let control = try ControlRegion(adopting: controlFile)
         let parameters = control.parameters
         // The parent may have died before the request above; then nobody is left to give work.
         guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
         try CPUs.pin(to: [cpu])
         _ = pfs_set_process_name("pfs-pcore-\(index)")
-        let blob = try HugeBlob.adopt(blobDescriptor, byteCount: Int(parameters.blobByteCount))
-        var engine = Engine(
-            mix: control.mix, isa: try Kernels.selected(), block: control.block(index), parameters: parameters)
-        if let ringDescriptor {
-            let region = try SharedRegion.map(ringDescriptor)
-            var ring = try RingConsumer(
-                attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
-            guard awaitStart(control, index) else { return }
-            try blob.withUnsafeMutableBytes { try engine.consume(&ring, blob: $0, control: control) }
-        } else {
+        let isa = try Kernels.selected()
+        let block = control.block(index)
+        guard let ringFile = files.ring else {
+            let blob = try adopt(files.blob, parameters)
             let pool = BaselinePool(parameters, control.mix)
             guard awaitStart(control, index) else { return }
-            blob.withUnsafeMutableBytes { engine.runBaseline(pool, parameters, blob: $0, control: control) }
+            blob.withUnsafeMutableBytes { bytes in
+                var executor = TotalsExecutor(
+                    mix: control.mix, isa: isa, block: block, parameters: parameters, blob: bytes)
+                executor.runBaseline(pool, parameters, control: control)
+            }
+            return
         }
+        let region = try SharedRegion.map(ringFile)
+        var ring = try RingConsumer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
+        guard parameters.job == .totals else {
+            let storage = try BlockStorage(files, parameters, pcore: index)
+            guard let valuesFile = files.values else { throw ToolError(.system, "there is no table of values") }
+            let values = try SharedRegion.map(valuesFile)
+            var executor = try BlockExecutor(
+                program: control.mix.entries[0].program, isa: isa, block: block, parameters: parameters,
+                storage: storage, values: values, slots: ring.capacity)
+            guard awaitStart(control, index) else { return }
+            try executor.consume(&ring, control: control, block: block)
+            return
+        }
+        let blob = try adopt(files.blob, parameters)
+        guard awaitStart(control, index) else { return }
+        try blob.withUnsafeMutableBytes { bytes in
+            var executor = TotalsExecutor(
+                mix: control.mix, isa: isa, block: block, parameters: parameters, blob: bytes)
+            try executor.consume(&ring, control: control, block: block)
+        }
+    }
+
+    private static func adopt(_ file: FileDescriptor?, _ parameters: RunParameters) throws -> HugeBlob {
+        guard let file else { throw ToolError(.system, "there is no blob") }
+        return try HugeBlob.adopt(file, byteCount: Int(parameters.blobByteCount))
     }
 
     /// Has the kernel end this process when its parent dies, however that happens.
@@ -101,179 +144,81 @@ public enum PCoreWorker {
     }
 }
 
-/// A program of the run in the forms that a pcore needs.
-private struct LoadedProgram {
-    let instructions: [Instruction]
-    let plan: Plan
-    let stepCount: UInt64
-    let totals: UnsafeMutableBufferPointer<UInt64>
+/// What a pcore does with the records of its ring.
+protocol RecordExecutor: ~Copyable {
+    /// Records executed between two looks at the phase and updates of the counters; all of them are released together.
+    var batch: Int { get }
+    /// Bytes of a usual record: how much of one is worth fetching ahead.
+    var usualRecordByteCount: Int { get }
+    /// Executes the record at the start of `bytes`, entry `position` of the ring, whole, or counts it as rejected.
+    mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32) throws(BlockFailure)
+    /// Counts a sleep for want of records.
+    mutating func slept()
+    /// Makes what was counted visible, as all that comes from entries before `position`.
+    mutating func publish(position: UInt32)
 }
 
-/// Executes records and keeps a pcore's counters.
-private struct Engine: ~Copyable {
-    private let programs: [LoadedProgram]
-    private let carriesProgram: Bool
-    private let block: PCoreBlock
-    private let scratch: UnsafeMutableBufferPointer<Descriptor>
-    private let totals: UnsafeMutableBufferPointer<UInt64>
-    private let recordByteCount: Int
-    /// The program of the record before: most likely this one's too.
-    private var current = 0
-    private var records: UInt64 = 0
-    private var descriptors: UInt64 = 0
-    private var bytes: UInt64 = 0
-    private var operationBytes: UInt64 = 0
-    private var rejected: UInt64 = 0
-    private var sleeps: UInt64 = 0
-
-    init(mix: ProgramMix, isa: ISA, block: PCoreBlock, parameters: RunParameters) {
-        let totals = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: mix.reducers.count)
-        totals.initialize(repeating: 0)
-        programs = zip(mix.entries, mix.totalsOffsets).map { entry, offset in
-            let plan = Plan(entry.program, isa: isa)
-            return LoadedProgram(
-                instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
-                totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
-        }
-        carriesProgram = parameters.carriesProgram
-        self.totals = totals
-        self.block = block
-        let capacity = Int(parameters.descriptorsPerRecord)
-        scratch = .allocate(capacity: max(capacity, 1))
-        recordByteCount = RecordFormat.byteCount(
-            descriptors: capacity, instructions: carriesProgram ? programs[0].instructions.count : 0)
-    }
-
-    deinit {
-        scratch.deallocate()
-        totals.deallocate()
-    }
-
+extension RecordExecutor where Self: ~Copyable {
+    /// Executes what comes through the ring until the run ends.
+    ///
+    /// Throws when the producer's index cannot be true: then nothing in the ring can be trusted.
     mutating func consume(
-        _ ring: inout RingConsumer, blob: UnsafeMutableRawBufferPointer, control: borrowing ControlRegion
+        _ ring: inout RingConsumer, control: borrowing ControlRegion, block: PCoreBlock
     ) throws {
         let phase = control.phaseWord
         let doorbell = control.doorbell
         let lowWater = Int(control.parameters.lowWater)
         let cpuAtStart = Clock.processCPU()
+        try passOver(&ring, block)
         while phase.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue {
             var taken = 0
-            var next = try ring.peek()
+            var next = try peek(&ring, ahead: 0)
             while let bytes = next {
+                let position = ring.position &+ UInt32(taken)
                 taken += 1
-                next = taken < PCoreWorker.batch ? try ring.peek(ahead: taken) : nil
+                next = taken < batch ? try peek(&ring, ahead: taken) : nil
                 // The producer wrote it on another CPU: fetched while this record runs, it is here when its turn comes.
-                if let next { pfs_prefetch(next.baseAddress, min(next.count, recordByteCount)) }
-                execute(bytes, on: blob)
+                if let next { pfs_prefetch(next.baseAddress, min(next.count, usualRecordByteCount)) }
+                try execute(bytes, position: position)
             }
             guard taken > 0 else {
-                sleeps += 1
+                slept()
                 _ = try ring.waitForRecords(timeout: PCoreWorker.nap) {
                     phase.pointee.load(ordering: .relaxed) != RunPhase.running.rawValue
                 }
                 continue
             }
-            publish()
+            publish(position: ring.position &+ UInt32(taken))
             ring.release(taken)
             if ring.count < lowWater { doorbell.ring() }
         }
-        finish(cpuAtStart: cpuAtStart)
-    }
-
-    /// Checks one record, executes it, or counts it as rejected: a record is executed whole or not at all.
-    private mutating func execute(_ bytes: UnsafeRawBufferPointer, on blob: UnsafeMutableRawBufferPointer) {
-        guard let record = try? RecordView(validating: bytes), let program = program(of: record),
-            record.descriptorCount <= scratch.count,
-            let table = try? record.loadDescriptors(into: scratch, blobByteCount: blob.count)
-        else {
-            rejected += 1
-            return
-        }
-        run(program, table.descriptors, byteCount: table.byteCount, on: blob.baseAddress!)
-    }
-
-    /// Which of the run's programs a record is for: the one that it carries, or the only one where records carry none.
-    private func program(of record: RecordView) -> Int? {
-        guard carriesProgram else { return record.instructionCount == 0 ? 0 : nil }
-        if record.carries(programs[current].instructions) { return current }
-        return programs.firstIndex { record.carries($0.instructions) }
-    }
-
-    private mutating func run(
-        _ program: Int, _ table: UnsafeBufferPointer<Descriptor>, byteCount: UInt64, on base: UnsafeMutableRawPointer
-    ) {
-        current = program
-        programs[program].plan.execute(on: base, descriptors: table, totals: programs[program].totals)
-        records += 1
-        descriptors += UInt64(table.count)
-        bytes += byteCount
-        operationBytes += byteCount &* programs[program].stepCount
-    }
-
-    private func publish() {
-        block[.records] = records
-        block[.descriptors] = descriptors
-        block[.bytes] = bytes
-        block[.operationBytes] = operationBytes
-        block[.rejectedRecords] = rejected
-        block[.sleeps] = sleeps
-        for index in totals.indices { block.setTotal(index, totals[index]) }
-    }
-
-    private func finish(cpuAtStart: UInt64) {
-        block[.endNanoseconds] = Clock.monotonic()
-        block[.cpuNanoseconds] = Clock.processCPU() - cpuAtStart
-        publish()
+        block.endNanoseconds = Clock.monotonic()
+        block.cpuNanoseconds += Clock.processCPU() - cpuAtStart
+        publish(position: ring.position)
         #if DEBUG
-            TestHooks.corrupt(block, hasTotals: !totals.isEmpty)
+            TestHooks.corrupt(block)
         #endif
         block.state.pointee.store(PCoreState.done.rawValue, ordering: .releasing)
     }
 
-    /// Executes the tables of `pool` over and over for the given time.
-    mutating func runBaseline(
-        _ pool: BaselinePool, _ parameters: RunParameters, blob: UnsafeMutableRawBufferPointer,
-        control: borrowing ControlRegion
-    ) {
-        let cpuAtStart = Clock.processCPU()
-        let deadline = Clock.monotonic() + parameters.baselineNanoseconds
-        var next = 0
-        while Clock.monotonic() < deadline,
-            control.phaseWord.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue
-        {
-            for _ in 0..<PCoreWorker.batch {
-                let table = pool.tables[next]
-                run(table.program, table.descriptors, byteCount: table.byteCount, on: blob.baseAddress!)
-                next = next + 1 < pool.tables.count ? next + 1 : 0
-            }
+    /// The next record. An entry that points nowhere is a record without a byte: it will be counted as rejected.
+    private func peek(_ ring: inout RingConsumer, ahead: Int) throws(RingError) -> UnsafeRawBufferPointer? {
+        do throws(RingError) {
+            return try ring.peek(ahead: ahead)
+        } catch {
+            guard ring.seen > ahead else { throw error }
+            return UnsafeRawBufferPointer(start: nil, count: 0)
         }
-        finish(cpuAtStart: cpuAtStart)
-    }
-}
-
-/// Tables generated ahead, so that the baseline measures the kernels and not the generator: 2^18 descriptors.
-///
-/// Lives until the process ends.
-private struct BaselinePool {
-    struct Table {
-        let program: Int
-        let descriptors: UnsafeBufferPointer<Descriptor>
-        let byteCount: UInt64
     }
 
-    let tables: [Table]
-
-    init(_ parameters: RunParameters, _ mix: ProgramMix) {
-        let each = Int(parameters.descriptorsPerRecord)
-        let generator = RandomDescriptors(
-            region: parameters.rangeStart..<parameters.rangeEnd, alignment: parameters.alignment,
-            seed: parameters.seed, stream: UInt64.max)
-        tables = (0..<max(1, (1 << 18) / each)).map { index in
-            let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: each)
-            generator.fill(table, from: UInt64(index * each))
-            return Table(
-                program: mix.choose(seed: parameters.seed, pcore: -1, record: UInt64(index)),
-                descriptors: UnsafeBufferPointer(table), byteCount: table.reduce(0) { $0 + UInt64($1.length) })
+    /// A successor of a killed pcore starts behind the records that must not run again.
+    private mutating func passOver(_ ring: inout RingConsumer, _ block: PCoreBlock) throws {
+        let count = Int(block.resumePosition &- ring.position)
+        guard 1...batch ~= count else { return }
+        guard try peek(&ring, ahead: count - 1) != nil else {
+            throw ToolError(.system, "\(count) records to pass over are not in the ring")
         }
+        publish(position: ring.position &+ UInt32(count))
+        ring.release(count)
     }
 }

@@ -1,4 +1,3 @@
-import CPacketFSShims
 import Glibc
 import PacketFSGram
 import PacketFSMemory
@@ -41,18 +40,10 @@ public enum RunEvent: Sendable {
 }
 
 /// Runs the process-per-pcore benchmark once.
-///
-/// One thread does everything in the parent: it produces, watches its children's pidfds and its signals, and samples. No
-/// lock is needed, and a dead child is noticed within ``tick``.
 public struct ProcPcoresRun {
-    /// How often the producing loop looks up from its work.
-    private static let tick: UInt64 = 5_000_000
     private static let sampleInterval: UInt64 = 500_000_000
     /// Records produced for one pcore before the next one gets its turn: enough to be worth a switch of processes.
     private static let turn = 512
-    /// What pcores may take to end, in an orderly run and in one that has failed or was interrupted.
-    private static let orderlyGrace: UInt64 = 10_000_000_000
-    private static let hastyGrace: UInt64 = 400_000_000
 
     private let configuration: RunConfiguration
     private let isa: ISA
@@ -69,7 +60,7 @@ public struct ProcPcoresRun {
         self.configuration = configuration
         self.report = report
         isa = try Kernels.selected()
-        pcoreCPUs = try Self.chooseCPUs(configuration)
+        pcoreCPUs = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
         producerCPU = try Self.chooseProducerCPU(configuration, pcoreCPUs: pcoreCPUs)
         if let path = configuration.file {
             let opened = try InputFile(path)
@@ -118,21 +109,6 @@ public struct ProcPcoresRun {
     }
 
     // MARK: - Setting up
-
-    private static func chooseCPUs(_ configuration: RunConfiguration) throws(ToolError) -> [Int] {
-        let allowed = try CPUs.allowed()
-        let candidates = allowed.filter { $0 >= configuration.firstCPU }
-        let wanted = configuration.cpuCount ?? max(candidates.count, 1)
-        guard candidates.first == configuration.firstCPU || configuration.firstCPU == 0, wanted <= candidates.count,
-            !candidates.isEmpty
-        else {
-            throw ToolError(
-                .unavailable,
-                "--cpu-first \(configuration.firstCPU) with --cpu-count \(wanted): this process may use CPUs "
-                    + "\(CPUs.describe(allowed)) only")
-        }
-        return Array(candidates.prefix(wanted))
-    }
 
     private static func chooseProducerCPU(
         _ configuration: RunConfiguration, pcoreCPUs: [Int]
@@ -202,28 +178,27 @@ public struct ProcPcoresRun {
         var parameters = parameters()
         parameters.pcores = 1
         let control = try ControlRegion(parameters: parameters, mix: configuration.mix)
+        var files = PCoreFiles()
+        files.control = control.region.fileDescriptor
+        files.blob = blob.fileDescriptor
         var fleet = Fleet()
         try fleet.start(
             0,
-            arguments: PCoreWorker.arguments(
-                index: 0, cpu: pcoreCPUs[0], blob: blob.fileDescriptor, control: control.region.fileDescriptor,
-                ring: nil),
-            descriptors: [blob.fileDescriptor, control.region.fileDescriptor])
-        fault = awaitReady(&fleet, control, count: 1, signals)
-        let start = Clock.monotonic()
-        control.start()
-        while fault == nil, fleet.count > 0 {
-            for ended in fleet.collectEnded(timeout: 20) where ended.end != .exited(0) {
-                fault = .died(pcore: 0, pid: 0, end: ended.end)
-            }
-            fault = signals.take().map { .interrupted(signal: $0) } ?? fault
-        }
-        control.stop()
-        _ = fleet.finish(grace: Self.hastyGrace)
-        if case .died(_, _, let end)? = fault { throw ToolError(.system, "the baseline process \(end)") }
-        guard fault == nil else { return nil }
+            arguments: PCoreWorker.arguments(index: 0, cpu: pcoreCPUs[0], files: files), descriptors: files.existing)
         let block = control.block(0)
-        return Double(block[.bytes]) / Double(block[.endNanoseconds] - start) * 1000
+        var start: UInt64 = 0
+        while fault == nil, fleet.count > 0 {
+            if start == 0, block.state.pointee.load(ordering: .acquiring) == PCoreState.ready.rawValue {
+                start = Clock.monotonic()
+                control.start()
+            }
+            for ended in fleet.collectEnded(timeout: start == 0 ? 2 : 20) where ended.end != .exited(0) {
+                throw ToolError(.system, "the baseline process \(ended.end)")
+            }
+            fault = signals.take().map { .interrupted(signal: $0) }
+        }
+        guard fault == nil else { return nil }
+        return Double(block[.bytes]) / Double(block.endNanoseconds - start) * 1000
     }
 
     // MARK: - The run
@@ -232,28 +207,20 @@ public struct ProcPcoresRun {
         _ blob: borrowing HugeBlob, baseline: Double?, _ signals: TerminationSignals
     ) throws -> RunOutcome {
         let count = configuration.pcores
-        try raiseDescriptorLimit(to: UInt64(3 * count + 64))
         report(.phase("starting \(count) pcores on CPUs \(CPUs.describe(pcoreCPUs))"))
         let began = Clock.monotonic()
-        let control = try ControlRegion(parameters: parameters(), mix: configuration.mix)
-        let geometry = try RingGeometry(
-            slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount))
-        var lanes: [Lane] = []
-        var fleet = Fleet()
-        for index in 0..<count {
-            let lane = try Lane(
-                pcore: index, geometry: geometry, generator: generator(index), configuration: configuration,
-                lowWater: Int(lowWater))
-            try fleet.start(
-                index,
-                arguments: PCoreWorker.arguments(
-                    index: index, cpu: cpu(of: index), blob: blob.fileDescriptor,
-                    control: control.region.fileDescriptor, ring: lane.descriptor),
-                descriptors: [blob.fileDescriptor, control.region.fileDescriptor, lane.descriptor])
-            lanes.append(lane)
-        }
-        let pids = (0..<count).map { fleet.pid($0) ?? 0 }
-        var fault = awaitReady(&fleet, control, count: count, signals)
+        var files = PCoreFiles()
+        files.blob = blob.fileDescriptor
+        var group = try PCoreGroup.start(
+            control: ControlRegion(parameters: parameters(), mix: configuration.mix),
+            geometry: RingGeometry(
+                slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount)),
+            cpus: pcoreCPUs,
+            sources: (0..<count).map {
+                RandomRecords(pcore: $0, generator: generator($0), configuration: configuration)
+            }, lowWater: Int(lowWater), policy: policy, report: report
+        ) { _ in files }
+        var fault = group.awaitReady(signals)
         let readyNanoseconds = Clock.monotonic() - began
         let allowed = try CPUs.allowed()
         if let producerCPU { try CPUs.pin(to: [producerCPU]) }
@@ -262,91 +229,60 @@ public struct ProcPcoresRun {
         let cpuAtStart = Clock.processCPU()
         let start = Clock.monotonic()
         if fault == nil {
-            control.start()
-            fault = try produce(lanes, &fleet, control, start: start, baseline: baseline, signals)
+            group.control.start()
+            fault = try produce(&group, start: start, baseline: baseline, signals)
         }
-        control.stop()
         let producerCPUNanoseconds = Clock.processCPU() - cpuAtStart
-        for lane in lanes { lane.wake() }
         try CPUs.pin(to: allowed)
-        let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
-        if fault == nil, let pcore = ended.forced.first {
-            fault = .unresponsive(pcore: pcore, pid: pids[pcore])
-        }
-        if fault == nil {
-            fault = ended.ends.first { $0.end != .exited(0) }.map {
-                .died(pcore: $0.index, pid: pids[$0.index], end: $0.end)
-            }
-        }
-        if case .died(let pcore, _, let end)? = fault { fault = .died(pcore: pcore, pid: pids[pcore], end: end) }
+        fault = group.finish(fault)
         return RunOutcome(
             configuration: configuration, isa: isa, pcoreCPUs: pcoreCPUs, producerCPU: producerCPU, range: range,
-            backing: try blob.backing(), control: control, start: start, baseline: baseline,
-            readyNanoseconds: readyNanoseconds, producerCPUNanoseconds: producerCPUNanoseconds, fault: fault)
+            backing: try blob.backing(), control: group.control, start: start, baseline: baseline,
+            readyNanoseconds: readyNanoseconds, producerCPUNanoseconds: producerCPUNanoseconds,
+            restarts: group.restartCount, doubtful: group.doubtful.map(withDescriptors), fault: fault)
     }
 
-    /// Waits until `count` pcores are ready; the fault that prevented it, if any.
-    private func awaitReady(
-        _ fleet: inout Fleet, _ control: borrowing ControlRegion, count: Int, _ signals: TerminationSignals
-    ) -> RunFault? {
-        var ready = 0
-        while true {
-            while ready < count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
-            if ready == count { return nil }
-            if let ended = fleet.collectEnded(timeout: 2).first {
-                return .died(pcore: ended.index, pid: 0, end: ended.end)
-            }
-            if let signal = signals.take() { return .interrupted(signal: signal) }
+    /// Adds the descriptors, which are a function of pcore and record.
+    private func withDescriptors(_ doubtful: DoubtfulRecords) -> DoubtfulRecords {
+        var doubtful = doubtful
+        let each = configuration.descriptorsPerRecord
+        doubtful.descriptors = Array(unsafeUninitializedCapacity: doubtful.count * each) { buffer, count in
+            let table = UnsafeMutableBufferPointer(rebasing: buffer[..<(doubtful.count * each)])
+            generator(doubtful.pcore).fill(table, from: doubtful.firstRecord &* UInt64(each))
+            count = table.count
         }
+        return doubtful
+    }
+
+    private var policy: RestartPolicy {
+        configuration.restartsFailed ? (configuration.mix.writes ? .passOver : .runAgain) : .never
     }
 
     /// Keeps the rings filled until the run is over; the fault that ended it early, if any.
     private func produce(
-        _ lanes: [Lane], _ fleet: inout Fleet, _ control: borrowing ControlRegion, start: UInt64,
-        baseline: Double?,
-        _ signals: TerminationSignals
+        _ group: inout PCoreGroup<RandomRecords>, start: UInt64, baseline: Double?, _ signals: TerminationSignals
     ) throws -> RunFault? {
         let end = start + UInt64(configuration.durationSeconds * 1e9)
-        let doorbell = control.doorbell
-        var nextTick = start
         var last = Sample(
             elapsedNanoseconds: 0, bytes: 0, records: 0, descriptors: 0, megabytesPerSecond: 0, recordsPerSecond: 0,
-            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, lanes.count), isa: isa)
-        while true {
-            let now = Clock.monotonic()
-            if now >= nextTick {
-                nextTick = now + Self.tick
-                if let ended = fleet.collectEnded().first {
-                    return .died(pcore: ended.index, pid: 0, end: ended.end)
-                }
-                if let signal = signals.take() { return .interrupted(signal: signal) }
-                if now - start >= last.elapsedNanoseconds + Self.sampleInterval {
-                    last = sample(control, at: now - start, after: last)
-                    report(.sample(last))
-                }
+            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, configuration.pcores), isa: isa)
+        return try group.drive(signals) { now, group in
+            guard let limit = configuration.recordsPerPCore else { return now >= end }
+            for index in 0..<configuration.pcores {
+                let counted = group.control.block(index).latest
+                if counted[.records] + counted[.rejectedRecords] + group.inDoubt(of: index) < limit { return false }
             }
-            if let limit = configuration.recordsPerPCore {
-                if lanes.indices.allSatisfy({ index in
-                    let block = control.block(index)
-                    return block[.records] + block[.rejectedRecords] >= limit
-                }) {
-                    return nil
-                }
-            } else if now >= end {
-                return nil
-            }
-            // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
-            if try fill(lanes) == 0 {
-                doorbell.arm()
-                if try fill(lanes) == 0 {
-                    _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick)))
-                }
-                doorbell.disarm()
-            }
+            return true
+        } tick: { now, control in
+            guard now - start >= last.elapsedNanoseconds + Self.sampleInterval else { return }
+            last = sample(control, at: now - start, after: last)
+            report(.sample(last))
+        } work: { lanes in
+            try fill(lanes)
         }
     }
 
-    private func fill(_ lanes: [Lane]) throws(RingError) -> Int {
+    private func fill(_ lanes: [Lane<RandomRecords>]) throws(RingError) -> Int {
         var made = 0
         for lane in lanes { made += try lane.produce(atMost: Self.turn) }
         return made
@@ -356,7 +292,7 @@ public struct ProcPcoresRun {
         var next = last
         (next.bytes, next.records, next.descriptors) = (0, 0, 0)
         for index in 0..<configuration.pcores {
-            let block = control.block(index)
+            let block = control.block(index).latest
             next.bytes += block[.bytes]
             next.records += block[.records]
             next.descriptors += block[.descriptors]
@@ -368,27 +304,12 @@ public struct ProcPcoresRun {
         return next
     }
 
-    /// Raises this process's soft limit of open descriptors (a ring needs three) within the hard one.
-    private func raiseDescriptorLimit(to needed: UInt64) throws(ToolError) {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        guard limit.rlim_cur < needed else { return }
-        guard limit.rlim_max >= needed else {
-            throw ToolError(
-                .unavailable,
-                "--pcores \(configuration.pcores) needs \(needed) open descriptors, the limit is \(limit.rlim_max); "
-                    + "raise it with `ulimit -Hn \(needed)`")
-        }
-        limit.rlim_cur = rlim_t(needed)
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    }
-
     // MARK: - Verification
 
     private func verifyIfAsked(
         _ outcome: RunOutcome, _ blob: borrowing HugeBlob, _ signals: TerminationSignals
     ) throws -> RunOutcome {
-        guard configuration.verify, outcome.fault == nil else { return outcome }
+        guard configuration.verify, outcome.fault == nil, outcome.doubtful.isEmpty else { return outcome }
         report(
             .phase(
                 "verifying \(outcome.final.bytes / 1_000_000) MB with the reference implementation "
@@ -400,46 +321,6 @@ public struct ProcPcoresRun {
         verified.verified = verified.difference == nil && verified.rejectedRecords == 0
         return verified
     }
-}
-
-extension ControlRegion {
-    /// Lets ready pcores run.
-    func start() { setPhase(.running) }
-    /// Tells pcores to end.
-    func stop() { setPhase(.stopping) }
-
-    private func setPhase(_ phase: RunPhase) {
-        phaseWord.pointee.store(phase.rawValue, ordering: .releasing)
-        UnsafeMutableRawPointer(phaseWord).withMemoryRebound(to: UInt32.self, capacity: 1) {
-            _ = pfs_futex_wake($0, .max)
-        }
-    }
-}
-
-/// Why a run ended before its time.
-public enum RunFault: Sendable, CustomStringConvertible {
-    /// A signal asked this process to end.
-    case interrupted(signal: Int32)
-    /// A pcore's process ended.
-    case died(pcore: Int, pid: Int32, end: ChildEnd)
-    /// A pcore was told to end, did not within the time it has for that, and was killed.
-    case unresponsive(pcore: Int, pid: Int32)
-
-    /// What happened.
-    public var description: String {
-        switch self {
-        case .interrupted(let signal): "interrupted by \(signal == SIGINT ? "Ctrl-C" : "signal \(signal)")"
-        case .died(let pcore, let pid, let end): "pcore \(pcore) (pid \(pid)) \(end)"
-        case .unresponsive(let pcore, let pid):
-            "pcore \(pcore) (pid \(pid)) did not end when told to (is it stopped?) and was killed"
-        }
-    }
-}
-
-/// The run was interrupted before it had figures.
-public struct Interrupted: Error, Sendable {
-    /// The signal.
-    public let signal: Int32
 }
 
 func format(_ value: Double) -> String {

@@ -48,6 +48,8 @@ public struct RunConfiguration: Sendable {
     public var sharedRange = false
     /// Recomputes with the reference implementation what every pcore did.
     public var verify = false
+    /// Replaces pcores that die instead of ending the run.
+    public var restartsFailed = false
     /// Length of the baseline in seconds; 0 leaves it out.
     public var baselineSeconds = 2.0
     /// First CPU for pcores.

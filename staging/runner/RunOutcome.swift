@@ -40,6 +40,10 @@ public struct RunOutcome: Sendable {
     public let readyNanoseconds: UInt64
     /// CPU time of the producing process while the run was on.
     public let producerCPUNanoseconds: UInt64
+    /// How often a pcore that died was replaced.
+    public let restarts: Int
+    /// Records that dead pcores of a writing program may have run in part; they count as not executed.
+    public let doubtful: [DoubtfulRecords]
     /// Why the run ended early, if it did.
     public let fault: RunFault?
     /// Whether the run was verified: nil if that was not asked for.
@@ -65,8 +69,11 @@ public struct RunOutcome: Sendable {
     init(
         configuration: RunConfiguration, isa: ISA, pcoreCPUs: [Int], producerCPU: Int?, range: Range<UInt64>,
         backing: Backing, control: borrowing ControlRegion, start: UInt64, baseline: Double?,
-        readyNanoseconds: UInt64, producerCPUNanoseconds: UInt64, fault: RunFault?
+        readyNanoseconds: UInt64, producerCPUNanoseconds: UInt64, restarts: Int, doubtful: [DoubtfulRecords],
+        fault: RunFault?
     ) {
+        self.restarts = restarts
+        self.doubtful = doubtful
         self.configuration = configuration
         self.isa = isa
         self.pcoreCPUs = pcoreCPUs
@@ -82,14 +89,15 @@ public struct RunOutcome: Sendable {
             let block = control.block(index)
             // Pairs with the pcore's release store of `done`: its last counters are visible.
             let isDone = block.state.pointee.load(ordering: .acquiring) == PCoreState.done.rawValue
-            if isDone { end = max(end, block[.endNanoseconds]) }
+            if isDone { end = max(end, block.endNanoseconds) }
+            let counted = block.latest
             pcores.append(
                 PCoreResult(
-                    cpu: pcoreCPUs[index % pcoreCPUs.count], records: block[.records],
-                    descriptors: block[.descriptors], bytes: block[.bytes],
-                    operationBytes: block[.operationBytes], rejectedRecords: block[.rejectedRecords],
-                    sleeps: block[.sleeps], cpuNanoseconds: block[.cpuNanoseconds],
-                    totals: configuration.mix.reducers.indices.map(block.total)))
+                    cpu: pcoreCPUs[index % pcoreCPUs.count], records: counted[.records],
+                    descriptors: counted[.descriptors], bytes: counted[.bytes],
+                    operationBytes: counted[.operationBytes], rejectedRecords: counted[.rejectedRecords],
+                    sleeps: counted[.sleeps], cpuNanoseconds: block.cpuNanoseconds,
+                    totals: configuration.mix.reducers.indices.map { counted[total: $0] }))
         }
         self.pcores = pcores
         let bytes = pcores.reduce(0) { $0 + $1.bytes }
@@ -109,10 +117,11 @@ public struct RunOutcome: Sendable {
     /// Faults that tests plant. Debug builds only: a release build has no way to falsify a result.
     enum TestHooks {
         /// With `PFS_TEST_CORRUPT=total`, spoils the first total (or the byte count of a program without one).
-        static func corrupt(_ block: PCoreBlock, hasTotals: Bool) {
+        static func corrupt(_ block: PCoreBlock) {
             guard getenv("PFS_TEST_CORRUPT") != nil else { return }
-            if hasTotals { block.setTotal(0, block.total(0) ^ 1) }
-            block[.bytes] += 1
+            let snapshot = block.latest
+            if block.totalCount > 0 { snapshot[total: 0] ^= 1 }
+            snapshot[.bytes] += 1
         }
     }
 #endif

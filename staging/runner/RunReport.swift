@@ -1,18 +1,7 @@
-import FoundationEssentials
 import PacketFSPCPU
 
-/// The machine-readable report of a run: one JSON document, described in docs/reports.md.
-///
-/// Units are in the names; MB is 10^6 bytes. Totals are decimal strings because JSON numbers do not hold 64 bits everywhere.
-struct RunReport: Encodable {
-    let schemaVersion = 1
-    let tool = "pfs_proc_pcores"
-    let version = PacketFSVersion.current
-    let config: Config
-    let machine = MachineInfo()
-    let result: Result
-    let warnings: [String]
-
+/// What pfs_proc_pcores puts into its ``ToolReport``.
+enum RunReport {
     struct Config: Encodable {
         let pcores: Int
         let durationSeconds: Double?
@@ -55,6 +44,19 @@ struct RunReport: Encodable {
         let totals: [String]
     }
 
+    /// Records of one pcore that may have run in part; `ranges` are their descriptors.
+    struct InDoubt: Encodable {
+        let pcore: Int
+        let firstRecord: UInt64
+        let records: Int
+        let ranges: [Range]
+
+        struct Range: Encodable {
+            let offset: UInt64
+            let lengthBytes: UInt32
+        }
+    }
+
     struct Result: Encodable {
         let bytes: UInt64
         let opBytes: UInt64
@@ -72,6 +74,8 @@ struct RunReport: Encodable {
         let verified: Bool?
         let difference: String?
         let endedEarly: String?
+        let restarts: Int
+        let inDoubt: [InDoubt]
         let readyNs: UInt64
         let producerCpuNs: UInt64
         let pcoreCpuNs: UInt64
@@ -96,6 +100,8 @@ struct RunReport: Encodable {
             try box.encode(verified, forKey: .verified)
             try box.encode(difference, forKey: .difference)
             try box.encode(endedEarly, forKey: .endedEarly)
+            try box.encode(restarts, forKey: .restarts)
+            try box.encode(inDoubt, forKey: .inDoubt)
             try box.encode(readyNs, forKey: .readyNs)
             try box.encode(producerCpuNs, forKey: .producerCpuNs)
             try box.encode(pcoreCpuNs, forKey: .pcoreCpuNs)
@@ -104,13 +110,9 @@ struct RunReport: Encodable {
 
         private enum Key: String, CodingKey {
             case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, records, descriptors
-            case rejectedRecords, totals, backing, isa, verified, difference, endedEarly, readyNs, producerCpuNs
-            case pcoreCpuNs, pcores
+            case rejectedRecords, totals, backing, isa, verified, difference, endedEarly, restarts, inDoubt, readyNs
+            case producerCpuNs, pcoreCpuNs, pcores
         }
-    }
-
-    private enum CodingKeys: String, CodingKey {
-        case schemaVersion, tool, version, config, machine, result, warnings
     }
 }
 
@@ -118,8 +120,9 @@ extension RunOutcome {
     /// The report as one JSON document, with `warnings` that were given while the run was on.
     public func json(warnings: [String]) throws -> String {
         let mix = configuration.mix
-        let report = RunReport(
-            config: .init(
+        let report = ToolReport(
+            tool: "pfs_proc_pcores",
+            config: RunReport.Config(
                 pcores: configuration.pcores,
                 durationSeconds: configuration.recordsPerPCore == nil ? configuration.durationSeconds : nil,
                 recordsPerPcore: configuration.recordsPerPCore, blobBytes: configuration.blobByteCount,
@@ -131,7 +134,7 @@ extension RunOutcome {
                 carriesProgram: configuration.carriesProgram,
                 seed: "\(configuration.seed)", sharedRange: configuration.sharedRange, pcoreCpus: pcoreCPUs,
                 producerCpu: producerCPU),
-            result: .init(
+            result: RunReport.Result(
                 bytes: final.bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds,
                 throughputMbPerS: final.megabytesPerSecond, baselineMbPerS: final.baselineMegabytesPerSecond,
                 cpupwn: final.cpupwn, cpupwnPerCpu: final.cpupwnPerCPU, records: final.records,
@@ -140,7 +143,8 @@ extension RunOutcome {
                     .init(program: $0.program.description, op: $0.step.description, value: "\($1)")
                 }, backing: backing.description,
                 isa: isa.rawValue, verified: verified, difference: difference?.description,
-                endedEarly: fault?.description, readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
+                endedEarly: fault?.description, restarts: restarts, inDoubt: doubtful.map(inDoubt),
+                readyNs: readyNanoseconds, producerCpuNs: producerCPUNanoseconds,
                 pcoreCpuNs: pcoreCPUNanoseconds,
                 pcores: pcores.map { pcore in
                     .init(
@@ -149,10 +153,13 @@ extension RunOutcome {
                         totals: pcore.totals.map { "\($0)" })
                 }),
             warnings: warnings)
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self)
+        return try report.text()
+    }
+
+    private func inDoubt(_ doubtful: DoubtfulRecords) -> RunReport.InDoubt {
+        .init(
+            pcore: doubtful.pcore, firstRecord: doubtful.firstRecord, records: doubtful.count,
+            ranges: doubtful.descriptors.map { .init(offset: $0.offset, lengthBytes: $0.length) })
     }
 
     /// The summary for people.
@@ -161,7 +168,8 @@ extension RunOutcome {
         let seconds = Double(elapsedNanoseconds) / 1e9
         var lines = [
             "\(configuration.mix) over \(what), \(scaled(Double(range.count)))B from byte \(range.lowerBound): "
-                + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") on CPU\(final.cpuCount == 1 ? "" : "s") "
+                + "\(configuration.pcores) pcore\(configuration.pcores == 1 ? "" : "s") "
+                + "on CPU\(final.cpuCount == 1 ? "" : "s") "
                 + CPUs.describe(pcores.map(\.cpu))
         ]
         func line(_ name: String, _ text: String) {
@@ -169,8 +177,8 @@ extension RunOutcome {
         }
         line(
             "throughput",
-            "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in \(decimals(seconds, 2)) s, "
-                + "\(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
+            "\(decimals(final.megabytesPerSecond, 1)) MB/s: \(scaled(Double(final.bytes)))B in "
+                + "\(decimals(seconds, 2)) s, \(scaled(final.recordsPerSecond))records/s, \(scaled(Double(final.descriptors) / seconds))descriptors/s"
         )
         if operationBytes > final.bytes {
             line(
@@ -198,6 +206,15 @@ extension RunOutcome {
                 + "all pcores ready after \(decimals(Double(readyNanoseconds) / 1e9, 2)) s")
         line("memory", "\(backing)")
         line("kernels", isa.rawValue)
+        if restarts > 0 { line("restarts", "\(restarts): pcores died and were replaced") }
+        if !doubtful.isEmpty {
+            let count = doubtful.reduce(0) { $0 + $1.count }
+            line(
+                "in doubt",
+                "\(count) records, "
+                    + doubtful.map { "pcore \($0.pcore) from record \($0.firstRecord)" }.joined(separator: ", ")
+                    + ": may have run in part and are not counted; --json lists their byte ranges")
+        }
         if rejectedRecords > 0 { line("rejected", "\(rejectedRecords) records, out of bounds") }
         switch verified {
         case true?:
@@ -206,7 +223,7 @@ extension RunOutcome {
                 "yes: every result\(configuration.mix.writes ? " and every byte of the blob" : "") "
                     + "equals the reference implementation's")
         case false?: line("verified", "NO: \(difference?.description ?? "records were rejected")")
-        case nil: line("verified", "not asked for (--verify)")
+        case nil: line("verified", doubtful.isEmpty ? "not asked for (--verify)" : "no: records are in doubt")
         }
         if let fault { line("ended early", "\(fault)") }
         return lines.joined(separator: "\n")

@@ -32,6 +32,11 @@ int pfs_open_nameless(int directory)
 	return openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
+int pfs_create_new(int directory, const char *name)
+{
+	return openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 int pfs_link_nameless(int file, int directory, const char *name)
 {
 	char source[32];

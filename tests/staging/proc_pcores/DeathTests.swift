@@ -94,4 +94,53 @@ struct DeathTests {
         #expect(result.status == 0, "\(result.errors)")
         #expect(try result.result()["records"] as? Int == 800)
     }
+
+    /// Kills `count` pcores of a run, each as soon as it has done something, and lets the run come to its end.
+    private func killing(_ count: Int, _ arguments: [String]) throws -> Tool.Result {
+        let running = try Tool.Running(Tool.quick + ["--pcores", "3", "--restart-failed", "--json"] + arguments)
+        let deadline = Date(timeIntervalSinceNow: 60)
+        while !running.errorsSoFar.contains("running"), running.process.isRunning, Date() < deadline { usleep(500) }
+        var random = SystemRandomNumberGenerator()
+        for killed in 1...count {
+            usleep(.random(in: 2000...30_000, using: &random))
+            let pcores = running.pcores
+            guard let victim = pcores.randomElement(using: &random), kill(victim, SIGKILL) == 0 else { break }
+            while !running.errorsSoFar.contains("(pid \(victim)) was killed by signal 9"), running.process.isRunning,
+                Date() < deadline
+            {
+                usleep(500)
+            }
+            let warnings = running.errorsSoFar.components(separatedBy: "was killed by signal 9").count - 1
+            #expect(warnings == killed, "\(running.errorsSoFar)")
+        }
+        return try running.finish()
+    }
+
+    @Test("Killed pcores are replaced, and every record of a reading program counts exactly once", arguments: 0..<2)
+    func restart(round: Int) throws {
+        let result = try killing(5, ["--records", "30000", "--verify", "--prog", "crc32c,counteq:0"])
+        #expect(result.status == 0, "\(result.errors)")
+        let values = try result.result()
+        #expect(values["restarts"] as? Int == 5)
+        #expect(values["records"] as? Int == 90_000)
+        #expect(values["verified"] as? Bool == true, "totals equal those of an undisturbed run")
+        #expect((values["in_doubt"] as? [Any])?.isEmpty == true)
+    }
+
+    @Test("A killed pcore of a writing program: the run goes on and says which bytes are in doubt")
+    func doubt() throws {
+        let result = try killing(4, ["--records", "30000", "--prog", "xor:1", "--verify"])
+        #expect(result.status == 0, "\(result.errors)")
+        let values = try result.result()
+        #expect(values["restarts"] as? Int == 4)
+        let doubts = try #require(values["in_doubt"] as? [[String: Any]])
+        let records = doubts.reduce(0) { $0 + ($1["records"] as? Int ?? 0) }
+        #expect(values["records"] as? Int == 90_000 - records, "what is in doubt is not counted")
+        #expect(records <= 4 * 8)
+        for doubt in doubts {
+            let count = try #require(doubt["records"] as? Int)
+            #expect((doubt["ranges"] as? [Any])?.count == count * 64)
+        }
+        #expect(values["verified"] is NSNull == !doubts.isEmpty)
+    }
 }

@@ -35,6 +35,8 @@ int pfs_memfd_create(const char *name, unsigned int huge_page_shift);
 int pfs_open_existing(int directory, const char *name);
 /* openat(2) with O_TMPFILE: a nameless, linkable file (mode 0600) in an open directory. */
 int pfs_open_nameless(int directory);
+/* openat(2): a new file (mode 0600) in an open directory; fails with EEXIST rather than open one. */
+int pfs_create_new(int directory, const char *name);
 /* linkat(2): gives the nameless file of pfs_open_nameless() its name; fails with EEXIST rather than
  * replace. */
 int pfs_link_nameless(int file, int directory, const char *name);

@@ -1,0 +1,505 @@
+import Glibc
+import PacketFSGram
+import PacketFSMemory
+import PacketFSPCPU
+import PacketFSRing
+import SystemPackage
+
+/// How the bytes reach the pcores.
+public enum ApplyMode: String, Sendable {
+    /// Every pcore maps the file: nothing is copied.
+    case mapped
+    /// Every pcore reads blocks into memory of its own, transforms them there and writes them.
+    case staged
+    /// The parent reads into a window that all share, in order, and writes from it, in order.
+    case stream
+}
+
+/// What the run tells whoever watches it.
+public enum ApplyEvent: Sendable {
+    /// Something the user should know about the result.
+    case warning(String)
+    /// Bytes done of this pass, all of them if they are known, and the time since the pass began in nanoseconds.
+    case progress(done: UInt64, total: UInt64?, nanoseconds: UInt64)
+}
+
+/// What came of it.
+public struct ApplyOutcome: Sendable {
+    /// What was asked for.
+    public let configuration: ApplyConfiguration
+    /// How the bytes reached the pcores; nil if there were none.
+    public let mode: ApplyMode?
+    /// The kernels that ran.
+    public let isa: ISA
+    /// CPUs of the pcores.
+    public let pcoreCPUs: [Int]
+    /// Bytes and blocks of the range.
+    public let bytes: UInt64, blocks: UInt64
+    /// Bytes of the range that are holes of a sparse file, whose values were worked out without reading them.
+    public let holeBytes: UInt64
+    /// One wrapping sum over all blocks for each operation that yields a value (of the last pass).
+    public let totals: [UInt64]
+    /// The CRC-32C of the whole range for each crc32c of the program, by the operation's index among those that yield values.
+    public let wholeCRCs: [Int: UInt32]
+    /// Nanoseconds of each pass, from its start to its last block.
+    public let passNanoseconds: [UInt64]
+    /// Nanoseconds from the start of the first pcore's process until all were ready.
+    public let readyNanoseconds: UInt64
+    /// Records executed, and how often a pcore that died was replaced.
+    public let records: UInt64, restarts: Int
+    /// The window's memory, if there was one.
+    public let backing: Backing?
+    /// Blocks that differ from the digests that were given; nil if none were.
+    public let differences: [BlockDifference]?
+
+    /// The payload of all passes.
+    public var passedBytes: UInt64 { bytes * UInt64(passNanoseconds.count) }
+    /// Time of all passes.
+    public var elapsedNanoseconds: UInt64 { passNanoseconds.reduce(0, +) }
+}
+
+/// A block whose values are not those of the digests.
+public struct BlockDifference: Sendable, CustomStringConvertible {
+    /// First byte of the block.
+    public let offset: UInt64
+    /// What is different.
+    public let description: String
+}
+
+/// Applies a program to a file, every byte exactly once (each pass), with many pcores.
+public final class ApplyRun {
+    private let configuration: ApplyConfiguration
+    private let expected: DigestReader?
+    private let report: (ApplyEvent) -> Void
+    private let isa: ISA
+    private let pcoreCPUs: [Int]
+    private let pcores: Int
+    private let program: Program
+    private let source: ApplySource
+    private let output: ApplyOutput
+    private let signals: TerminationSignals
+
+    private var digests: DigestWriter?
+    private var differences: [BlockDifference] = []
+    private var holeBytes: UInt64 = 0
+    private var records: UInt64 = 0
+    private var restarts = 0
+    private var readyNanoseconds: UInt64 = 0
+    private var backing: Backing?
+    private var tables = ValueTables()
+    /// The pcores' own memory in a staged run.
+    private var staging: HugeBlob?
+
+    /// Checks the configuration against itself, the files and the machine. Nothing is allocated or started yet, but signals
+    /// that would end the process wait for ``run()`` from now on.
+    ///
+    /// - Parameter expected: digests that the blocks are compared with.
+    public init(
+        _ configuration: ApplyConfiguration, comparingWith expected: DigestReader? = nil,
+        report: @escaping (ApplyEvent) -> Void
+    ) throws {
+        try configuration.validate()
+        self.configuration = configuration
+        self.expected = expected
+        self.report = report
+        program = configuration.program
+        isa = try Kernels.selected()
+        pcoreCPUs = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
+        pcores = configuration.pcores ?? pcoreCPUs.count
+        source = try ApplySource(configuration)
+        signals = try TerminationSignals()
+        output = try ApplyOutput(configuration, source: source)
+        if let path = configuration.digests {
+            var header = DigestHeader(
+                file: nil, fileByteCount: nil, program: program, blockByteCount: configuration.blockByteCount,
+                rangeOffset: UInt64(configuration.rangeOffset), passes: configuration.passes)
+            if case .file(let file) = configuration.input { header.file = file }
+            if case .file(_, let size) = source.kind { header.fileByteCount = UInt64(size) }
+            guard !program.reducers.isEmpty else {
+                throw ToolError(.usage, "--digests: \(program) yields no values; add crc32c, for example")
+            }
+            digests = try DigestWriter(path, header: header)
+        }
+    }
+
+    /// Does all of it. Whatever way it ends, no process and no half-written file is left.
+    public func run() throws -> ApplyOutcome {
+        var passes: [UInt64] = []
+        var results = makeResults()
+        var mode: ApplyMode?
+        let range = source.range
+        if range?.isEmpty == true {
+            passes = [0]
+        } else if output.isOrdered || range == nil {
+            mode = .stream
+            passes = [try runStream(results)]
+        } else if let range {
+            let reads = !program.writes && !output.exists
+            mode = reads ? .mapped : .staged
+            let rounds = reads ? configuration.passes : 1
+            (passes, results) = try runFile(range, mode: reads ? .mapped : .staged, rounds: rounds)
+        }
+        try compareRest()
+        try source.checkUnchanged(report)
+        try output.finish(source)
+        try digests?.finish()
+        return ApplyOutcome(
+            configuration: configuration, mode: mode, isa: isa, pcoreCPUs: pcoreCPUs, bytes: results.bytes,
+            blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
+            passNanoseconds: passes, readyNanoseconds: readyNanoseconds, records: records, restarts: restarts,
+            backing: backing, differences: expected == nil ? nil : differences)
+    }
+
+    // MARK: - Results
+
+    private func makeResults(discardRows: Bool = false) -> BlockResults {
+        let wantsRows = !discardRows && (digests != nil || expected != nil)
+        return BlockResults(program: program, blockByteCount: configuration.blockByteCount) { [self] row in
+            guard wantsRows else { return }
+            try digests?.append(row)
+            if expected != nil { try compare(row) }
+        }
+    }
+
+    private func compare(_ row: BlockRow) throws {
+        guard let wanted = try expected?.next() else {
+            differences.append(BlockDifference(offset: row.offset, description: "is not in the digests"))
+            return
+        }
+        if wanted.offset != row.offset || wanted.length != row.length {
+            differences.append(
+                BlockDifference(
+                    offset: row.offset,
+                    description: "has \(row.length) bytes; the digests have \(wanted.length) bytes at \(wanted.offset)")
+            )
+            return
+        }
+        let wrong = zip(program.reducers, zip(row.values, wanted.values)).filter { $1.0 != $1.1 }
+        guard !wrong.isEmpty else { return }
+        let text = wrong.map { "\($0) is \($0.text($1.0)), expected \($0.text($1.1))" }.joined(separator: "; ")
+        differences.append(BlockDifference(offset: row.offset, description: text))
+    }
+
+    /// Blocks of the digests that the input does not have any more.
+    private func compareRest() throws {
+        while let missing = try expected?.next() {
+            differences.append(
+                BlockDifference(offset: missing.offset, description: "is missing: the input ends before it"))
+        }
+    }
+
+    // MARK: - Files
+
+    private var reducerCount: Int { program.reducers.count }
+
+    /// Blocks of a record: so much that a pcore is busy for a while and FNV has several to interleave, but no more than gives
+    /// every pcore several records.
+    private func blocksPerRecord(_ byteCount: Int?) -> Int {
+        let block = configuration.blockByteCount
+        var count = max(1, min((8 << 20) / block, 4096))
+        if let byteCount { count = min(count, max(1, byteCount / block / (pcores * 8))) }
+        return count
+    }
+
+    /// Slots of each pcore's ring: a record in hand and some to follow.
+    private static let slots = 8
+
+    private func parameters(_ job: PCoreJob, limit: Int, blocksPerRecord: Int) -> RunParameters {
+        RunParameters(
+            parentPID: getpid(), pcores: UInt32(pcores), blobByteCount: UInt64(limit),
+            descriptorsPerRecord: UInt32(blocksPerRecord), alignment: 1, seed: 0, lowWater: UInt32(Self.slots),
+            programs: 0, carriesProgram: true, baselineNanoseconds: 0, rangeStart: 0, rangeEnd: UInt64(limit), job: job)
+    }
+
+    private func start(
+        _ feed: BlockFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles
+    ) throws -> PCoreGroup<BlockRecords> {
+        let began = Clock.monotonic()
+        tables = try ValueTables(
+            pcores: pcores, slots: Self.slots, rowCount: feed.blocksPerRecord * reducerCount)
+        let record = RecordFormat.byteCount(descriptors: feed.blocksPerRecord, instructions: program.steps.count)
+        let whole = (record + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
+        let (report, tables) = (report, tables)
+        var group = try PCoreGroup.start(
+            control: ControlRegion(parameters: parameters, mix: ProgramMix(program)),
+            geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
+            cpus: pcoreCPUs,
+            sources: (0..<pcores).map { _ in BlockRecords(feed: feed, instructions: program.instructions) },
+            lowWater: Self.slots, policy: configuration.restartsFailed ? policy : .never,
+            report: { event in if case .warning(let text) = event { report(.warning(text)) } }
+        ) { index in
+            var files = files
+            files.values = tables.descriptor(index)
+            return files
+        }
+        let fault = group.awaitReady(signals)
+        readyNanoseconds = Clock.monotonic() - began
+        try check(fault, group)
+        group.control.start()
+        return group
+    }
+
+    private func runFile(
+        _ range: Range<UInt64>, mode: ApplyMode, rounds: Int
+    ) throws -> ([UInt64], BlockResults) {
+        guard case .file(let input, let fileByteCount) = source.kind else { return ([], makeResults()) }
+        let blocksPerRecord = blocksPerRecord(range.count)
+        var files = PCoreFiles()
+        files.input = input
+        var parameters = parameters(
+            mode == .mapped ? .mappedFile : .stagedFile, limit: fileByteCount, blocksPerRecord: blocksPerRecord)
+        if mode == .staged {
+            let each = stagingByteCount
+            let blob = try HugeBlob.create(byteCount: pcores * each, pages: configuration.pages)
+            backing = try blob.backing()
+            files.blob = blob.fileDescriptor
+            files.output = output.descriptor
+            parameters.stagingByteCount = UInt64(each)
+            parameters.passes = UInt32(configuration.passes)
+            parameters.outputShift = output.shift
+            staging = consume blob
+        }
+        func feed() -> BlockFeed {
+            BlockFeed(
+                range: range, blockByteCount: configuration.blockByteCount, blocksPerRecord: blocksPerRecord)
+        }
+        var current = feed()
+        var group = try start(current, parameters, policy: .runAgain, files: files)
+        var passes: [UInt64] = []
+        var results = makeResults()
+        for round in 0..<rounds {
+            let isLast = round == rounds - 1
+            results = makeResults(discardRows: !isLast)
+            if round > 0 {
+                current = feed()
+                for lane in group.lanes {
+                    lane.source = BlockRecords(feed: current, instructions: program.instructions)
+                }
+            }
+            holeBytes = 0
+            var holes = mode == .mapped ? Holes(of: input) : nil
+            let began = Clock.monotonic()
+            let total = UInt64(range.count)
+            let fault = try group.drive(signals) { _, _ in
+                results.bytes == total
+            } tick: { now, _ in
+                report(.progress(done: results.bytes, total: total, nanoseconds: now - began))
+            } work: { lanes in
+                try collect(lanes, into: results) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
+            }
+            try check(fault, group)
+            passes.append(Clock.monotonic() - began)
+        }
+        try end(&group)
+        return (passes, results)
+    }
+
+    /// Bytes of each pcore's own memory: a block at least; where it can be, few enough to stay in the caches, and for FNV several
+    /// blocks, which are interleaved.
+    private var stagingByteCount: Int {
+        let block = configuration.blockByteCount
+        let wanted = program.steps.contains { $0.op == .fnv } ? min(8 * block, 8 << 20) : 1 << 20
+        let most = configuration.windowByteCount / pcores / block * block
+        return max(block, min(max(wanted / block * block, block), most))
+    }
+
+    /// Gives work to pcores that have room; blocks that lie in holes are done at once.
+    private func deal(
+        _ lanes: [Lane<BlockRecords>], _ feed: BlockFeed, _ holes: inout Holes?, _ fileByteCount: UInt64,
+        _ results: BlockResults
+    ) throws -> Int {
+        var made = 0
+        // One record each in turn, so that the last ones are spread.
+        var again = true
+        while again {
+            again = false
+            for lane in lanes {
+                if holes != nil { made += try passHole(feed, &holes!, fileByteCount, results) }
+                if try lane.produce(atMost: 1) > 0 {
+                    made += 1
+                    again = true
+                }
+            }
+        }
+        return made
+    }
+
+    /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time.
+    private func passHole(
+        _ feed: BlockFeed, _ holes: inout Holes, _ fileByteCount: UInt64, _ results: BlockResults
+    ) throws -> Int {
+        guard !feed.isExhausted else { return 0 }
+        let end = min(holes.end(at: feed.next, fileByteCount: fileByteCount), feed.end)
+        guard end > feed.next else { return 0 }
+        let block = UInt64(configuration.blockByteCount)
+        let whole = (end - feed.next) / block
+        if whole > 0 {
+            let count = min(whole, 4096)
+            let values = zeroValues(configuration.blockByteCount)
+            holeBytes += count * block
+            try results.add(
+                feed.skip(count * block), values: (0..<count).flatMap { _ in values })
+            return 1
+        }
+        guard end == feed.end else { return 0 }
+        let rest = Int(end - feed.next)
+        holeBytes += UInt64(rest)
+        try results.add(feed.skip(UInt64(rest)), values: zeroValues(rest))
+        return 1
+    }
+
+    private var zeroCache: [Int: [UInt64]] = [:]
+
+    /// What the program yields for so many zeros.
+    private func zeroValues(_ count: Int) -> [UInt64] {
+        if let known = zeroCache[count] { return known }
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+        defer { zeros.deallocate() }
+        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        var values = [UInt64](repeating: 0, count: reducerCount)
+        withUnsafePointer(to: Descriptor(offset: 0, length: UInt32(count))) { descriptor in
+            values.withUnsafeMutableBufferPointer { values in
+                Plan(program, isa: isa).execute(
+                    on: zeros.baseAddress!, descriptors: UnsafeBufferPointer(start: descriptor, count: 1),
+                    values: values)
+            }
+        }
+        zeroCache[count] = values
+        return values
+    }
+
+    /// Takes the values of what pcores have released; how many records that was.
+    private func collect(_ lanes: [Lane<BlockRecords>], into results: BlockResults) throws -> Int {
+        var taken = 0
+        for (index, lane) in lanes.enumerated() where !lane.source.pending.isEmpty {
+            for done in lane.source.takeDone(unreleased: lane.unreleased().count) {
+                let blocks = (done.span.byteCount + configuration.blockByteCount - 1) / configuration.blockByteCount
+                try results.add(
+                    done.span,
+                    values: tables.values(pcore: index, position: done.position, count: blocks * reducerCount))
+                taken += 1
+            }
+        }
+        return taken
+    }
+
+    // MARK: - Streams
+
+    private func runStream(_ results: BlockResults) throws -> UInt64 {
+        guard configuration.passes == 1 || program.writes else {
+            throw ToolError(.usage, "--passes: a pipe can be read only once")
+        }
+        let block = configuration.blockByteCount
+        let window = configuration.windowByteCount / block * block
+        let blob = try HugeBlob.create(byteCount: window, pages: configuration.pages)
+        backing = try blob.backing()
+        let feed = BlockFeed(
+            window: window, blockByteCount: block,
+            blocksPerRecord: min(blocksPerRecord(nil), max(1, window / block / 4)))
+        var files = PCoreFiles()
+        files.blob = blob.fileDescriptor
+        let parameters = parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
+        // A block that a dead pcore has transformed in part is lost: its original is nowhere else.
+        var group = try start(
+            feed, parameters, policy: program.writes ? .never : .runAgain, files: files)
+        return try blob.withUnsafeMutableBytes { memory in
+            let stream = try BlockStream(
+                source: source, output: output, memory: memory, skip: configuration.rangeOffset,
+                limit: configuration.rangeLength.map { UInt64($0) } ?? source.range.map { UInt64($0.count) })
+            let began = Clock.monotonic()
+            var noHoles: Holes?
+            let fault = try group.drive(signals) { _, _ in
+                feed.isExhausted && results.bytes == feed.end && stream.written == feed.end
+            } tick: { now, _ in
+                report(
+                    .progress(
+                        done: results.bytes, total: source.range.map { UInt64($0.count) }, nanoseconds: now - began))
+            } work: { lanes in
+                var did = try collect(lanes, into: results)
+                did += try stream.write(upTo: results.bytes)
+                if !feed.isComplete, try stream.read() {
+                    feed.extend(to: stream.received, isComplete: stream.isAtEnd)
+                    did += 1
+                }
+                did += try deal(lanes, feed, &noHoles, 0, results)
+                if did == 0, stream.canWait(results.bytes) {
+                    stream.wait(upTo: results.bytes, milliseconds: results.bytes == feed.end ? 5 : 1)
+                    did = 1
+                }
+                return did
+            }
+            try check(fault, group)
+            let elapsed = Clock.monotonic() - began
+            try end(&group)
+            return elapsed
+        }
+    }
+
+    // MARK: - Ends
+
+    private func end(_ group: inout PCoreGroup<BlockRecords>) throws {
+        let fault = group.finish(nil)
+        try check(fault, group)
+        var rejected: UInt64 = 0
+        for index in 0..<pcores {
+            let counted = group.control.block(index).latest
+            records += counted[.records]
+            rejected += counted[.rejectedRecords]
+        }
+        restarts = group.restartCount
+        guard rejected == 0 else {
+            throw ToolError(.system, "\(rejected) records were out of bounds: shared memory was corrupted")
+        }
+    }
+
+    private func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<BlockRecords>) throws {
+        guard let fault else { return }
+        if case .interrupted(let signal) = fault { throw Interrupted(signal: signal) }
+        guard case .died(let pcore, _, let end) = fault, end == .exited(ToolExit.io.rawValue) else {
+            throw ToolError(.system, "\(fault): the work is not complete, and nothing was written")
+        }
+        let name = "\(configuration.input)"
+        guard let failure = group.control.block(pcore).failure, failure.during != .inputEnded else {
+            throw ToolError(.io, "\(name) became shorter while it was read; nothing was written")
+        }
+        let reason = Errno(rawValue: failure.errno)
+        if failure.during == .writingOutput { throw output.writeError(reason) }
+        throw ToolError(.io, "cannot read \(name): \(reason); nothing was written")
+    }
+}
+
+/// The tables through which pcores give back values, one each.
+private final class ValueTables {
+    private final class Table {
+        let region: SharedRegion
+        init(_ region: consuming SharedRegion) { self.region = region }
+    }
+
+    private let tables: [Table]
+    private let slots: Int
+    private let rowCount: Int
+
+    /// None.
+    init() { (tables, slots, rowCount) = ([], 1, 0) }
+
+    init(pcores: Int, slots: Int, rowCount: Int) throws(MemoryError) {
+        self.slots = slots
+        self.rowCount = rowCount
+        var tables: [Table] = []
+        for _ in 0..<pcores {
+            tables.append(
+                Table(try SharedRegion.create(byteCount: max(8, slots * rowCount * 8), name: "pfs-values")))
+        }
+        self.tables = tables
+    }
+
+    func descriptor(_ pcore: Int) -> FileDescriptor { tables[pcore].region.fileDescriptor }
+
+    /// A copy of the first values of the row of ring entry `position`, which the pcore has released.
+    func values(pcore: Int, position: UInt32, count: Int) -> [UInt64] {
+        let first =
+            tables[pcore].region.base.assumingMemoryBound(to: UInt64.self)
+            + (Int(position) & (slots - 1)) * rowCount
+        return Array(UnsafeBufferPointer(start: first, count: count))
+    }
+}

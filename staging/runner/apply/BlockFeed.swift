@@ -1,0 +1,158 @@
+import CPacketFSShims
+import Glibc
+import PacketFSGram
+import SystemPackage
+
+/// A run of consecutive blocks that is one record.
+struct BlockSpan: Sendable {
+    /// Position in the order of the range, from 0.
+    let sequence: UInt64
+    /// First byte, in the input's count.
+    let offset: UInt64
+    let byteCount: Int
+}
+
+/// Deals the blocks of a range out to whichever pcore has room: each block once, in order. Used by one thread.
+final class BlockFeed {
+    let blockByteCount: Int
+    /// Blocks in a full record.
+    let blocksPerRecord: Int
+    /// The first byte that has not been dealt out.
+    private(set) var next: UInt64
+    /// The end of what may be dealt out.
+    private(set) var end: UInt64
+    /// Whether ``end`` is the end of the range: then the block before it may be short.
+    private(set) var isComplete: Bool
+    /// Spans dealt out so far.
+    private(set) var sequence: UInt64 = 0
+    /// With a window: bytes of it. Offsets of descriptors wrap around there.
+    private let window: UInt64?
+
+    /// A feed of `range`, all of which is there.
+    init(range: Range<UInt64>, blockByteCount: Int, blocksPerRecord: Int) {
+        self.blockByteCount = blockByteCount
+        self.blocksPerRecord = blocksPerRecord
+        next = range.lowerBound
+        end = range.upperBound
+        isComplete = true
+        window = nil
+    }
+
+    /// A feed of a stream that arrives in a window of `window` bytes, a multiple of the block.
+    init(window: Int, blockByteCount: Int, blocksPerRecord: Int) {
+        precondition(window % blockByteCount == 0, "blocks must not wrap")
+        self.blockByteCount = blockByteCount
+        self.blocksPerRecord = blocksPerRecord
+        (next, end) = (0, 0)
+        isComplete = false
+        self.window = UInt64(window)
+    }
+
+    /// More of a stream is there: up to `end`, which is its last byte if `isComplete`.
+    func extend(to end: UInt64, isComplete: Bool) {
+        self.end = end
+        self.isComplete = isComplete
+    }
+
+    /// Whether everything has been dealt out.
+    var isExhausted: Bool { isComplete && next == end }
+
+    /// Bytes of the next span: whole blocks, as many as there are and fit into a record; 0 if there is none now.
+    private var nextByteCount: Int {
+        let available = end - next
+        let wanted = UInt64(blockByteCount * blocksPerRecord)
+        guard available < wanted else { return Int(wanted) }
+        return Int(isComplete ? available : available / UInt64(blockByteCount) * UInt64(blockByteCount))
+    }
+
+    /// Blocks of the next span; 0 if there is none now.
+    var nextBlockCount: Int { (nextByteCount + blockByteCount - 1) / blockByteCount }
+
+    /// Takes the next span without giving it to a pcore: the first `byteCount` bytes, which are whole blocks or all there is.
+    func skip(_ byteCount: UInt64) -> BlockSpan {
+        defer {
+            next += byteCount
+            sequence += 1
+        }
+        return BlockSpan(sequence: sequence, offset: next, byteCount: Int(byteCount))
+    }
+
+    /// Takes the next span and writes its descriptors.
+    func take(into table: UnsafeMutableBufferPointer<Descriptor>) -> BlockSpan {
+        let span = skip(UInt64(nextByteCount))
+        var done = 0
+        for index in table.indices {
+            let length = min(blockByteCount, span.byteCount - done)
+            let offset = span.offset + UInt64(done)
+            table[index] = Descriptor(offset: window.map { offset % $0 } ?? offset, length: UInt32(length))
+            done += length
+        }
+        return span
+    }
+}
+
+/// One pcore's share of a feed, and the books about what it has not given back.
+struct BlockRecords: RecordSource {
+    /// A span that the pcore has, and the ring entry that it went into.
+    struct Pending {
+        let span: BlockSpan
+        let position: UInt32
+    }
+
+    private let feed: BlockFeed
+    private let instructions: [Instruction]
+    /// Oldest first: rings keep order.
+    private(set) var pending: [Pending] = []
+
+    init(feed: BlockFeed, instructions: [Instruction]) {
+        self.feed = feed
+        self.instructions = instructions
+    }
+
+    func nextByteCount() -> Int? {
+        let count = feed.nextBlockCount
+        return count == 0 ? nil : RecordFormat.byteCount(descriptors: count, instructions: instructions.count)
+    }
+
+    mutating func write(into memory: UnsafeMutableRawBufferPointer, position: UInt32) {
+        let table = RecordEncoder.begin(
+            in: memory, descriptorCount: feed.nextBlockCount, instructions: instructions)
+        pending.append(Pending(span: feed.take(into: table), position: position))
+    }
+
+    /// Takes off the spans that are done, if `unreleased` are not.
+    mutating func takeDone(unreleased: Int) -> ArraySlice<Pending> {
+        let count = pending.count - unreleased
+        guard count > 0 else { return [] }
+        defer { pending.removeFirst(count) }
+        return pending.prefix(count)
+    }
+}
+
+/// Where a sparse file has holes: ranges that read as zeros and take no room.
+struct Holes {
+    private let descriptor: FileDescriptor
+    /// [from, to): known to be a hole; what lies before `from` is not asked for again.
+    private var known: Range<UInt64> = 0..<0
+    /// Up to here there is data.
+    private var dataEnd: UInt64 = 0
+
+    init(of descriptor: FileDescriptor) { self.descriptor = descriptor }
+
+    /// The end of the hole that `offset` is in, or `offset` itself where there is data. Offsets must not go down.
+    mutating func end(at offset: UInt64, fileByteCount: UInt64) -> UInt64 {
+        if offset < dataEnd { return offset }
+        if known.contains(offset) { return known.upperBound }
+        let data = pfs_next_data(descriptor.rawValue, Int64(offset))
+        if data < 0 {
+            // ENXIO: nothing but a hole up to the end. Anything else: a file system that does not know holes.
+            known = offset..<(errno == ENXIO ? fileByteCount : offset)
+            if known.isEmpty { dataEnd = .max }
+            return known.upperBound
+        }
+        known = offset..<UInt64(data)
+        let hole = pfs_next_hole(descriptor.rawValue, data)
+        dataEnd = hole < 0 ? .max : UInt64(hole)
+        return known.isEmpty ? offset : known.upperBound
+    }
+}
