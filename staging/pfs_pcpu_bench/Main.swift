@@ -9,16 +9,38 @@ import SystemPackage
 struct PCPUBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pfs_pcpu_bench",
-        abstract: "Measure the pCPU kernels against plain C loops, ISA-L and what memory gives.",
+        abstract: "Measure the pCPU kernels.",
         discussion: """
-            All contenders run in one process, pinned, in turn, round after round; medians count. The C loops are compiled when \
-            the benchmark starts, for this very machine. ISA-L is used where libisal.so.2 is installed (Debian: libisal2).
+            Without a subcommand, measures the kernels one by one (`kernels --help` lists the options).
 
             Exit codes: 0 done, 64 usage, 69 not available on this machine, 71 system error, 73 output cannot be created.
 
             Environment: PACKETFS_FORCE_ISA chooses the kernels instead of the best that this CPU has.
             """,
-        version: PacketFSVersion.current)
+        version: PacketFSVersion.current, subcommands: [KernelsBench.self, PlainThreads.self],
+        defaultSubcommand: KernelsBench.self)
+
+    /// Runs `body`; what it throws becomes one line on standard error and an exit code.
+    static func reportingErrors(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch {
+            let error = ToolError(any: error)
+            FileDescriptor.standardError.writeLine("pfs_pcpu_bench: \(error)")
+            throw ExitCode(error.exit.rawValue)
+        }
+    }
+}
+
+/// The benchmark of single kernels.
+struct KernelsBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kernels",
+        abstract: "Each kernel against plain C loops, ISA-L and what memory gives.",
+        discussion: """
+            All contenders run in one process, pinned, in turn, round after round; medians count. The C loops are compiled when \
+            the benchmark starts, for this very machine. ISA-L is used where libisal.so.2 is installed (Debian: libisal2).
+            """)
 
     @Option(help: "Rounds; the median of a contender's samples counts.")
     var rounds = 15
@@ -51,15 +73,7 @@ struct PCPUBench: ParsableCommand {
         }
     }
 
-    func run() throws {
-        do {
-            try measure()
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_pcpu_bench: \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
-    }
+    func run() throws { try PCPUBench.reportingErrors(measure) }
 
     private func measure() throws {
         let allowed = try CPUs.allowed()
