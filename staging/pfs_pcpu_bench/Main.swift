@@ -52,6 +52,8 @@ struct KernelsBench: ParsableCommand {
     var cpu: Int?
     @Flag(help: "Only on one CPU.")
     var oneCpu = false
+    @Flag(help: "Only ranges that the caches hold.")
+    var inCache = false
     @Flag(help: "A fast look: five rounds of half a millisecond. The figures are weak.")
     var quick = false
     @Option(help: "C compiler for the plain loops.")
@@ -86,14 +88,15 @@ struct KernelsBench: ParsableCommand {
         }
         let lastLevelCache = Shape.lastLevelCache()
         let beyond = (4 * lastLevelCache >> 20) << 20
-        let blob = try HugeBlob.create(byteCount: max(rangeMb << 20, allowed.count * beyond))
+        let blob = try HugeBlob.create(
+            byteCount: inCache ? allowed.count << 24 : max(rangeMb << 20, allowed.count * beyond))
         try blob.fill(seed: 1, range: 0..<blob.byteCount)
         let backing = try blob.backing()
 
         let sizes = [64, 192, 320, 1024, 4096, 65536, 1 << 20, beyond]
         let blocks = sizes.map { Shape.blocks(of: $0, lastLevelCache: lastLevelCache) }
         let tables = [1_300_000, rangeMb << 20].map { Shape.randomTables(in: $0, lastLevelCache: lastLevelCache) }
-        let shapes = blocks + tables
+        let shapes = (blocks + tables).filter { !($0.isBeyondCaches && inCache) }
         let rounds = quick ? 5 : rounds
         let sample: UInt64 = quick ? 500_000 : UInt64(sampleMs) * 1_000_000
 
@@ -113,7 +116,7 @@ struct KernelsBench: ParsableCommand {
                 Shape.blocks(of: beyond, lastLevelCache: lastLevelCache),
                 Shape.randomTables(in: 1_300_000, lastLevelCache: lastLevelCache),
                 Shape.randomTables(in: part, lastLevelCache: lastLevelCache),
-            ]
+            ].filter { !($0.isBeyondCaches && inCache) }
             for shape in shared {
                 figures += try show(all.figures(shape, Contender.all(peers: peers, isa: isa, shape: shape)))
             }

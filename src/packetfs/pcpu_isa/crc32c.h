@@ -379,11 +379,12 @@ ALWAYS_INLINE void TIER(crc_tiny)(const struct pfs_crc_constants *constants,
 				__builtin_prefetch(ahead->start + ahead->length - 1);
 			}
 		}
-		/* A chain that is not at its second word yet reads that and forgets the result. */
+		/* A chain that is not at its second word yet reads its last and forgets the result.
+		 */
 		for (ptrdiff_t at = first; at < common; at += 8)
 #pragma clang loop unroll(full)
 			for (int i = 0; i < QUAD; ++i) {
-				ptrdiff_t now = at < start[i] ? start[i] : at;
+				ptrdiff_t now = at < start[i] ? -8 : at;
 				uint64_t next = _mm_crc32_u64(raw[i], load64(end[i] + now));
 
 				raw[i] = at < start[i] ? raw[i] : next;

@@ -152,6 +152,30 @@ import Testing
         }
     }
 
+    /// The same in tables of many lengths, all of which end at, or start after, an inaccessible page.
+    @Test(arguments: ISA.supported, programs)
+    func nothingOutsideMixedTablesIsTouched(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        let memory = try GuardedMemory(atLeast: 4096)
+        let blob = memory.bytes
+        var generator = SeededGenerator(seed: 13)
+        let original = randomBytes(blob.count, using: &generator)
+        for maximum in [12, 70, 70, 400, 400, 4096] {
+            let table = (0..<70).map { _ in
+                let length = Int.random(in: 0...maximum, using: &generator)
+                return Descriptor(
+                    offset: Bool.random(using: &generator) ? 0 : UInt64(blob.count - length), length: UInt32(length))
+            }
+            var bytes = original
+            let expected = bytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+            blob.copyBytes(from: original)
+            #expect(try plan.run(on: blob, table) == columnSums(expected, width: plan.reducerCount), "\(plan)")
+            #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+            blob.copyBytes(from: original)
+            #expect(try plan.runEach(on: blob, table) == expected, "\(plan)")
+        }
+    }
+
     /// A descriptor must not even rewrite its neighbour's bytes with their own values: they may be another process's. Here
     /// the neighbours are on a read-only page.
     @Test(arguments: ISA.supported, programs.filter { $0.contains("xor") || $0.contains("add") })
