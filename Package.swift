@@ -87,7 +87,7 @@ let tests: [Target] = [
         path: "tests/src/ring", swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
-        name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory"], path: "tests/src/pcpu",
+        name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory", "pfs_pcpu_bench"], path: "tests/src/pcpu",
         swiftSettings: swift),
     .testTarget(
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],

@@ -9,16 +9,38 @@ import SystemPackage
 struct PCPUBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pfs_pcpu_bench",
-        abstract: "Measure the pCPU kernels against plain C loops, ISA-L and what memory gives.",
+        abstract: "Measure the pCPU kernels.",
         discussion: """
-            All contenders run in one process, pinned, in turn, round after round; medians count. The C loops are compiled when \
-            the benchmark starts, for this very machine. ISA-L is used where libisal.so.2 is installed (Debian: libisal2).
+            Without a subcommand, measures the kernels one by one (`kernels --help` lists the options).
 
             Exit codes: 0 done, 64 usage, 69 not available on this machine, 71 system error, 73 output cannot be created.
 
             Environment: PACKETFS_FORCE_ISA chooses the kernels instead of the best that this CPU has.
             """,
-        version: PacketFSVersion.current)
+        version: PacketFSVersion.current, subcommands: [KernelsBench.self, PlainThreads.self],
+        defaultSubcommand: KernelsBench.self)
+
+    /// Runs `body`; what it throws becomes one line on standard error and an exit code.
+    static func reportingErrors(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch {
+            let error = ToolError(any: error)
+            FileDescriptor.standardError.writeLine("pfs_pcpu_bench: \(error)")
+            throw ExitCode(error.exit.rawValue)
+        }
+    }
+}
+
+/// The benchmark of single kernels.
+struct KernelsBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kernels",
+        abstract: "Each kernel against plain C loops, ISA-L and what memory gives.",
+        discussion: """
+            All contenders run in one process, pinned, in turn, round after round; medians count. The C loops are compiled when \
+            the benchmark starts, for this very machine. ISA-L is used where libisal.so.2 is installed (Debian: libisal2).
+            """)
 
     @Option(help: "Rounds; the median of a contender's samples counts.")
     var rounds = 15
@@ -30,6 +52,8 @@ struct PCPUBench: ParsableCommand {
     var cpu: Int?
     @Flag(help: "Only on one CPU.")
     var oneCpu = false
+    @Flag(help: "Only ranges that the caches hold.")
+    var inCache = false
     @Flag(help: "A fast look: five rounds of half a millisecond. The figures are weak.")
     var quick = false
     @Option(help: "C compiler for the plain loops.")
@@ -51,15 +75,7 @@ struct PCPUBench: ParsableCommand {
         }
     }
 
-    func run() throws {
-        do {
-            try measure()
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_pcpu_bench: \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
-    }
+    func run() throws { try PCPUBench.reportingErrors(measure) }
 
     private func measure() throws {
         let allowed = try CPUs.allowed()
@@ -72,14 +88,15 @@ struct PCPUBench: ParsableCommand {
         }
         let lastLevelCache = Shape.lastLevelCache()
         let beyond = (4 * lastLevelCache >> 20) << 20
-        let blob = try HugeBlob.create(byteCount: max(rangeMb << 20, allowed.count * beyond))
+        let blob = try HugeBlob.create(
+            byteCount: inCache ? allowed.count << 24 : max(rangeMb << 20, allowed.count * beyond))
         try blob.fill(seed: 1, range: 0..<blob.byteCount)
         let backing = try blob.backing()
 
         let sizes = [64, 192, 320, 1024, 4096, 65536, 1 << 20, beyond]
         let blocks = sizes.map { Shape.blocks(of: $0, lastLevelCache: lastLevelCache) }
         let tables = [1_300_000, rangeMb << 20].map { Shape.randomTables(in: $0, lastLevelCache: lastLevelCache) }
-        let shapes = blocks + tables
+        let shapes = (blocks + tables).filter { !($0.isBeyondCaches && inCache) }
         let rounds = quick ? 5 : rounds
         let sample: UInt64 = quick ? 500_000 : UInt64(sampleMs) * 1_000_000
 
@@ -99,7 +116,7 @@ struct PCPUBench: ParsableCommand {
                 Shape.blocks(of: beyond, lastLevelCache: lastLevelCache),
                 Shape.randomTables(in: 1_300_000, lastLevelCache: lastLevelCache),
                 Shape.randomTables(in: part, lastLevelCache: lastLevelCache),
-            ]
+            ].filter { !($0.isBeyondCaches && inCache) }
             for shape in shared {
                 figures += try show(all.figures(shape, Contender.all(peers: peers, isa: isa, shape: shape)))
             }

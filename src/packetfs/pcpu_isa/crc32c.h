@@ -12,7 +12,10 @@
  * them folded, half of them through crc32, in loops whose branches depend on the group alone. A
  * range's odd bytes come first: its first block is loaded whole and masked, and the multiplier
  * which takes it to the next block depends on the odd length. So there are no tails and no
- * mispredicted branches.
+ * mispredicted branches;
+ *  - ranges of less than a block, and short ones all of one length, run through crc32 word by word,
+ * several at a time. Here, too, odd bytes come first: zeros before them leave a register of 0 as it
+ * is, so they are a word like any other.
  *
  * Registers are raw (no complements). All is linear over GF(2), so kernels begin with register 0
  * and the register before is advanced over the range's length and added. Algebra and constants:
@@ -166,7 +169,8 @@ ALWAYS_INLINE uint32_t TIER(crc_words)(uint64_t crc, const uint8_t *p, size_t le
  */
 enum {
 	QUAD = 4,
-	SHORT_START = 64,
+	TINY_START = 8, /* a range's first word is loaded whole */
+	TINY_END = 65,
 	SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / sizeof(uint32_t),
 };
 
@@ -225,38 +229,173 @@ ALWAYS_INLINE void TIER(prefetch_lines)(const struct range *range)
 	__builtin_prefetch(last);
 }
 
+/* The indices of ranges, sorted by the way in which they are done. */
+struct TIER(sorted) {
+	uint8_t tiny[BATCH + QUAD]; /* TINY_START to TINY_END - 1 bytes */
+	uint8_t shorter[2 * BATCH]; /* up to SHORT_END - 1 bytes, by their number of blocks */
+	uint8_t other[BATCH];
+	size_t tiny_count, shorter_count, other_count;
+};
+
+/* Fills up the last quad with the last of `count` (not 0) indices; how many there are now. */
+ALWAYS_INLINE size_t TIER(whole_quads)(uint8_t *order, size_t count)
+{
+	for (int i = 0; i < QUAD - 1; ++i)
+		order[count + i] = order[count - 1];
+	return (count + QUAD - 1) / QUAD * QUAD;
+}
+
 /*
- * The indices of ranges, into order[]: first the short ones, by their number of 64-byte blocks,
- * then the others. Returns the number of short ones. Loops over blocks then mostly run as often as
+ * Sorts ranges. In the order of their numbers of blocks, loops over blocks mostly run as often as
  * the time before; mispredicted, their ends would cost half as much as all the rest.
  */
-ALWAYS_INLINE size_t TIER(sort_by_blocks)(const struct range *ranges, size_t count,
-					  uint8_t order[2 * BATCH])
+ALWAYS_INLINE void TIER(sort)(const struct range *ranges, size_t count,
+			      struct TIER(sorted) * sorted)
 {
 	enum { KINDS = 8, OTHER = KINDS - 1 };
 	uint8_t kinds[KINDS][BATCH];
 	uint64_t counts = 0; /* KINDS of eight bits */
+	uint8_t *order = sorted->shorter;
 
 	for (size_t i = 0; i < count; ++i) {
 		size_t length = ranges[i].length;
 		size_t blocks = (length - 1) / 64;
 		size_t kind = blocks < OTHER ? blocks : OTHER - 1;
 
-		if (length - SHORT_START >= SHORT_END - SHORT_START)
+		if (length - TINY_START >= SHORT_END - TINY_START)
 			kind = OTHER;
 		kinds[kind][counts >> 8 * kind & 255] = i;
 		counts += 1ull << 8 * kind;
 	}
-	count -= counts >> 8 * OTHER;
-	for (int kind = 0; kind < KINDS; ++kind, counts >>= 8) {
+	sorted->tiny_count = counts & 255;
+	sorted->other_count = counts >> 8 * OTHER;
+	sorted->shorter_count = count - sorted->tiny_count - sorted->other_count;
+	memcpy(sorted->tiny, kinds[0], BATCH);
+	memcpy(sorted->other, kinds[OTHER], BATCH);
+	for (int kind = 1; kind < OTHER; ++kind) {
 		/* What is too much, the next kind overwrites. */
 		memcpy(order, kinds[kind], BATCH);
-		order += counts & 255;
+		order += counts >> 8 * kind & 255;
 	}
-	return count;
 }
 
-/* Takes the registers over the ranges, of SHORT_START to SHORT_END - 1 bytes each; their number is
+/*
+ * Ends a quad: from the registers over the ranges alone to those over all bytes. Reads all before
+ * it writes one, as a quad may contain a range several times.
+ */
+ALWAYS_INLINE void TIER(finish_quad)(const struct pfs_crc_constants *constants,
+				     const struct range *ranges, const uint8_t *order,
+				     const uint64_t *raw, uint32_t *crc, int fresh)
+{
+	uint32_t now[QUAD];
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < QUAD; ++i) {
+		size_t length = ranges[order[i]].length;
+
+		now[i] = raw[i] ^ (fresh ? constants->ones[length]
+					 : TIER(advance)(constants, crc[order[i]], length));
+	}
+#pragma clang loop unroll(full)
+	for (int i = 0; i < QUAD; ++i)
+		crc[order[i]] = now[i];
+}
+
+/* The register after a range's first 1 to 8 bytes, after which a whole number of words is left. */
+ALWAYS_INLINE uint64_t TIER(first_word)(const struct range *range)
+{
+	return _mm_crc32_u64(0, load64(range->start) << 8 * (-range->length % 8));
+}
+
+/* The next word of each of four chains, `at` bytes (less than 0) from its end. */
+ALWAYS_INLINE void TIER(next_words)(uint64_t *raw, const uint8_t *const *end, ptrdiff_t at)
+{
+#pragma clang loop unroll(full)
+	for (int i = 0; i < QUAD; ++i)
+		raw[i] = _mm_crc32_u64(raw[i], load64(end[i] + at));
+}
+
+/*
+ * Takes the registers over ranges which all have `length` bytes, TINY_START to SHORT_END - 1; their
+ * number is a multiple of QUAD.
+ */
+ALWAYS_INLINE void TIER(crc_equal)(const struct pfs_crc_constants *constants,
+				   const struct range *ranges, size_t count, uint32_t *crc,
+				   size_t length, int fresh)
+{
+	for (size_t i = 0; i < AHEAD && i < count; ++i)
+		__builtin_prefetch(ranges[i].start);
+	for (size_t m = 0; m < count; m += QUAD) {
+		const uint8_t *end[QUAD];
+		uint64_t raw[QUAD];
+
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i)
+			for (size_t at = 0; at < length && m + AHEAD + QUAD <= count; at += 64)
+				__builtin_prefetch(ranges[m + AHEAD + i].start + at);
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i) {
+			const struct range range = {ranges[m + i].start, length};
+
+			end[i] = range.start + length;
+			raw[i] = TIER(first_word)(&range);
+		}
+#pragma clang loop unroll_count(2)
+		for (ptrdiff_t at = -(ptrdiff_t)((length - 1) / 8 * 8); at < 0; at += 8)
+			TIER(next_words)(raw, end, at);
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i)
+			crc[m + i] =
+			    raw[i] ^ (fresh ? constants->ones[length]
+					    : TIER(advance)(constants, crc[m + i], length));
+	}
+}
+
+/* Takes the registers over the ranges, of TINY_START to TINY_END - 1 bytes each; their number is
+ * a multiple of QUAD. */
+ALWAYS_INLINE void TIER(crc_tiny)(const struct pfs_crc_constants *constants,
+				  const struct range *ranges, const uint8_t *order, size_t count,
+				  uint32_t *crc, int fresh)
+{
+	for (size_t m = 0; m < count; m += QUAD) {
+		const uint8_t *o = &order[m];
+		const uint8_t *end[QUAD];
+		ptrdiff_t start[QUAD], first = 0, common = -TINY_END;
+		uint64_t raw[QUAD];
+
+#pragma clang loop unroll(full)
+		for (int i = 0; i < QUAD; ++i) {
+			const struct range *range = &ranges[o[i]];
+
+			end[i] = range->start + range->length;
+			start[i] = -(ptrdiff_t)((range->length - 1) / 8 * 8);
+			first = start[i] < first ? start[i] : first;
+			common = start[i] > common ? start[i] : common;
+			raw[i] = TIER(first_word)(range);
+			if (m + AHEAD + QUAD <= count) {
+				const struct range *ahead = &ranges[o[i + AHEAD]];
+
+				__builtin_prefetch(ahead->start);
+				__builtin_prefetch(ahead->start + ahead->length - 1);
+			}
+		}
+		/* A chain that is not at its second word yet reads its last and forgets the result.
+		 */
+		for (ptrdiff_t at = first; at < common; at += 8)
+#pragma clang loop unroll(full)
+			for (int i = 0; i < QUAD; ++i) {
+				ptrdiff_t now = at < start[i] ? -8 : at;
+				uint64_t next = _mm_crc32_u64(raw[i], load64(end[i] + now));
+
+				raw[i] = at < start[i] ? raw[i] : next;
+			}
+		for (ptrdiff_t at = common; at < 0; at += 8)
+			TIER(next_words)(raw, end, at);
+		TIER(finish_quad)(constants, ranges, o, raw, crc, fresh);
+	}
+}
+
+/* Takes the registers over the ranges, of TINY_END to SHORT_END - 1 bytes each; their number is
  * a multiple of QUAD. */
 ALWAYS_INLINE void TIER(crc_quads)(const struct pfs_crc_constants *constants,
 				   const struct range *ranges, const uint8_t *order, size_t count,
@@ -292,13 +431,7 @@ ALWAYS_INLINE void TIER(crc_quads)(const struct pfs_crc_constants *constants,
 			for (int i = 0; i < QUAD; ++i)
 				TIER(quad_words)(now, 2 * i, raw);
 		}
-#pragma clang loop unroll(full)
-		for (int i = 0; i < QUAD; ++i) {
-			size_t length = ranges[o[i]].length;
-
-			crc[o[i]] = raw[i] ^ (fresh ? constants->ones[length]
-						    : TIER(advance)(constants, crc[o[i]], length));
-		}
+		TIER(finish_quad)(constants, ranges, o, raw, crc, fresh);
 	}
 }
 
@@ -399,6 +532,63 @@ ALWAYS_INLINE uint32_t TIER(map_and_crc)(const struct pfs_crc_constants *constan
 	return TIER(crc_long)(constants, crc, p, length);
 }
 
+ALWAYS_INLINE int TIER(have_one_length)(const struct range *ranges, size_t count)
+{
+	size_t differ = ranges[1].length ^ ranges->length;
+
+	/* The rule in a table of random lengths. */
+	if (differ)
+		return 0;
+	for (size_t i = 2; i < count; ++i)
+		differ |= ranges[i].length ^ ranges->length;
+	return !differ;
+}
+
+/* crc32c() with `fresh` as a constant. */
+ALWAYS_INLINE void TIER(crc_ranges)(const struct pfs_crc_constants *constants,
+				    const struct range *ranges, size_t count, uint32_t *crc,
+				    int fresh)
+{
+	const size_t quads = count / QUAD * QUAD;
+	const size_t length = ranges->length;
+	struct TIER(sorted) sorted;
+
+	if (quads && length - TINY_START < SHORT_END - TINY_START &&
+	    TIER(have_one_length)(ranges, count)) {
+		/* As a constant, a common length takes four fifths of the time. */
+		if (length == 64)
+			TIER(crc_equal)(constants, ranges, quads, crc, 64, fresh);
+		else
+			TIER(crc_equal)(constants, ranges, quads, crc, length, fresh);
+		ranges += quads;
+		crc += quads;
+		count -= quads;
+	}
+	if (count > 1) {
+		TIER(sort)(ranges, count, &sorted);
+	} else {
+		sorted.tiny_count = sorted.shorter_count = 0;
+		sorted.other_count = count;
+		sorted.other[0] = 0;
+	}
+	if (sorted.tiny_count) {
+		size_t filled = TIER(whole_quads)(sorted.tiny, sorted.tiny_count);
+
+		TIER(crc_tiny)(constants, ranges, sorted.tiny, filled, crc, fresh);
+	}
+	if (sorted.shorter_count) {
+		size_t filled = TIER(whole_quads)(sorted.shorter, sorted.shorter_count);
+
+		TIER(crc_quads)(constants, ranges, sorted.shorter, filled, crc, fresh);
+	}
+	for (size_t m = 0; m < sorted.other_count; ++m) {
+		const struct range *range = &ranges[sorted.other[m]];
+		uint32_t *of = &crc[sorted.other[m]];
+
+		*of = TIER(crc_long)(constants, fresh ? ~0u : *of, range->start, range->length);
+	}
+}
+
 /*
  * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are
  * all ones, whatever `crc` says.
@@ -406,22 +596,8 @@ ALWAYS_INLINE uint32_t TIER(map_and_crc)(const struct pfs_crc_constants *constan
 static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
-	uint8_t order[2 * BATCH];
-	size_t quads = 0;
-
-	if (count >= QUAD)
-		quads = TIER(sort_by_blocks)(ranges, count, order) / QUAD * QUAD;
+	if (fresh)
+		TIER(crc_ranges)(constants, ranges, count, crc, 1);
 	else
-		for (size_t i = 0; i < count; ++i)
-			order[i] = i;
-	if (quads && fresh)
-		TIER(crc_quads)(constants, ranges, order, quads, crc, 1);
-	else if (quads)
-		TIER(crc_quads)(constants, ranges, order, quads, crc, 0);
-	for (size_t m = quads; m < count; ++m) {
-		size_t i = order[m];
-
-		crc[i] = TIER(crc_long)(constants, fresh ? ~0u : crc[i], ranges[i].start,
-					ranges[i].length);
-	}
+		TIER(crc_ranges)(constants, ranges, count, crc, 0);
 }

@@ -39,8 +39,10 @@ static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_cons
 			ranges[i].start = scratch + bytes;
 			bytes += TIER(slot)(ranges[i].length);
 		}
+	} else if (plan->counter_count && each) {
+		TIER(pass_each)(ranges, count, plan, counters);
 	} else if (plan->final.count || plan->counter_count) {
-		TIER(pass)(ranges, count, plan, counters, each);
+		TIER(pass)(ranges, count, plan, counters);
 	}
 	for (uint32_t l = 0; l < plan->level_count; ++l) {
 		const struct pfs_level *level = &plan->levels[l];
@@ -93,9 +95,10 @@ static uint32_t TIER(map_then_crc)(const struct pfs_plan *plan,
 #endif
 }
 
-static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
-			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
-			 struct results *results)
+static NOINLINE void TIER(digest)(const struct pfs_plan *plan,
+				  const struct pfs_crc_constants *constants, uint8_t *base,
+				  const struct pfs_descriptor *descriptors, size_t count,
+				  struct results *results)
 {
 	_Alignas(64) uint8_t scratch[SCRATCH + 4 * VECTOR];
 	struct batch_values of_batch;
@@ -131,7 +134,8 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 				of_batch.fnv[l][i] = FNV_OFFSET_BASIS;
 			}
 		if (results->rows)
-			clear_counters(plan, &of_batch, batch);
+			memset(of_batch.counters, 0,
+			       batch * plan->counter_count * sizeof(of_batch.counters[0]));
 		for (size_t i = 0; i < batch; ++i) {
 			prefetch_range(base + descriptors[i].offset, descriptors[i].length);
 			if (descriptors[i].length > longest)
@@ -155,13 +159,17 @@ static void TIER(digest)(const struct pfs_plan *plan, const struct pfs_crc_const
 }
 
 /* No digest: the pass over memory is all there is. */
-static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
-			    const struct pfs_descriptor *descriptors, size_t count,
-			    struct results *results)
+static NOINLINE void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
+				     const struct pfs_descriptor *descriptors, size_t count,
+				     struct results *results)
 {
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
+	/* Rows of counters need no rearranging if no operation counts what another does. */
+	int direct = plan->reducer_count == plan->counter_count;
 
+	for (uint32_t r = 0; r < plan->reducer_count; ++r)
+		direct &= plan->sources[r] == r;
 	while (count) {
 		size_t batch = count < BATCH ? count : BATCH;
 
@@ -172,11 +180,16 @@ static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 				prefetch_range(ranges[i].start, ranges[i].length);
 		}
 		if (results->rows) {
-			clear_counters(plan, &of_batch, batch);
-			TIER(pass)(ranges, batch, plan, of_batch.counters, 1);
-			write_rows(plan, results, &of_batch, batch);
+			uint64_t *counters = direct ? results->rows : of_batch.counters;
+
+			memset(counters, 0, batch * plan->counter_count * sizeof(*counters));
+			TIER(pass_each)(ranges, batch, plan, counters);
+			if (direct)
+				results->rows += batch * plan->reducer_count;
+			else
+				write_rows(plan, results, &of_batch, batch);
 		} else {
-			TIER(pass)(ranges, batch, plan, results->counters, 0);
+			TIER(pass)(ranges, batch, plan, results->counters);
 		}
 		descriptors += batch;
 		count -= batch;
@@ -184,9 +197,10 @@ static void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 }
 
 /* One crc32c and nothing else: no need to cut long ranges. */
-static void TIER(checksum)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
-			   uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
-			   struct results *results)
+static NOINLINE void TIER(checksum)(const struct pfs_plan *plan,
+				    const struct pfs_crc_constants *constants, uint8_t *base,
+				    const struct pfs_descriptor *descriptors, size_t count,
+				    struct results *results)
 {
 	struct batch_values of_batch;
 	struct range ranges[BATCH];

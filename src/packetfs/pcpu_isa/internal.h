@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 
 /* Bytes to look at. A kernel reads none outside. */
 struct range {
@@ -43,13 +44,6 @@ struct batch_values {
 	uint32_t crc[PFS_MAX_LEVELS][BATCH]; /* raw registers */
 	uint64_t fnv[PFS_MAX_LEVELS][BATCH];
 };
-
-/* Makes the counters of a batch zero. */
-ALWAYS_INLINE void clear_counters(const struct pfs_plan *plan, struct batch_values *batch,
-				  size_t count)
-{
-	memset(batch->counters, 0, count * plan->counter_count * sizeof(batch->counters[0]));
-}
 
 /* Writes the rows of a batch, one value of all rows after the other. */
 ALWAYS_INLINE void write_rows(const struct pfs_plan *plan, struct results *results,

@@ -8,11 +8,16 @@
  * bits.
  */
 
-/* The sums of each eight neighbouring bytes, as pass.h wants them. */
+/* The sums of each eight neighbouring bytes, and two halves of a vector of sums, as pass.h wants
+ * them. */
 #if VECTOR == 32
 #define SUM_BYTES(x) _mm256_sad_epu8((__m256i)(x), _mm256_setzero_si256())
+#define ADD_HALVES(x)                                                                              \
+	_mm_add_epi64(_mm256_castsi256_si128((__m256i)(x)),                                        \
+		      _mm256_extracti128_si256((__m256i)(x), 1))
 #else
 #define SUM_BYTES(x) _mm_sad_epu8((__m128i)(x), _mm_setzero_si128())
+#define ADD_HALVES(x) ((__m128i)(x))
 #endif
 
 #include "pass.h"

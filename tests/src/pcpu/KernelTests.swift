@@ -71,6 +71,33 @@ import Testing
         }
     }
 
+    /// Kernels take ways of their own where all ranges of a table have one length, or all are short, and fill up groups.
+    @Test(arguments: ISA.supported, ["crc32c", "fnv,crc32c", "xor:90,crc32c", "counteq:0"])
+    func tablesOfOneLengthAndOfTinyOnesMatchTheReference(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        var generator = SeededGenerator(seed: 12)
+        let original = randomBytes(9000, using: &generator)
+        func table(_ count: Int, _ lengths: ClosedRange<Int>) -> [Descriptor] {
+            (0..<count).map { _ in
+                let length = Int.random(in: lengths, using: &generator)
+                return Descriptor(
+                    offset: UInt64.random(in: 0...UInt64(original.count - length), using: &generator),
+                    length: UInt32(length))
+            }
+        }
+        for count in [1, 2, 3, 4, 5, 7, 16, 64, 67] {
+            // Beyond 2048 bytes, a fragment of one length is followed by rests of one length.
+            for length in [7, 8, 9, 63, 64, 65, 200, 1151, 1152, 2048 + 64, 2048 + 203] {
+                try expectReferenceResults(
+                    plan, original: original, table(count, length...length), "\(plan), \(count) of \(length)")
+            }
+            for lengths in [0...8, 8...64, 0...70, 60...140, 2040...2120] {
+                try expectReferenceResults(
+                    plan, original: original, table(count, lengths), "\(plan), \(count) in \(lengths)")
+            }
+        }
+    }
+
     @Test(
         arguments: ISA.supported,
         ["crc32c", "fnv", "xor:90,crc32c", "counteq:7", "xor:9,counteq:0", "add:1,fnv,crc32c"])
@@ -122,6 +149,30 @@ import Testing
                 #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
                 if length > 330 { break }
             }
+        }
+    }
+
+    /// The same in tables of many lengths, all of which end at, or start after, an inaccessible page.
+    @Test(arguments: ISA.supported, programs)
+    func nothingOutsideMixedTablesIsTouched(isa: ISA, text: String) throws {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        let memory = try GuardedMemory(atLeast: 4096)
+        let blob = memory.bytes
+        var generator = SeededGenerator(seed: 13)
+        let original = randomBytes(blob.count, using: &generator)
+        for maximum in [12, 70, 70, 400, 400, 4096] {
+            let table = (0..<70).map { _ in
+                let length = Int.random(in: 0...maximum, using: &generator)
+                return Descriptor(
+                    offset: Bool.random(using: &generator) ? 0 : UInt64(blob.count - length), length: UInt32(length))
+            }
+            var bytes = original
+            let expected = bytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+            blob.copyBytes(from: original)
+            #expect(try plan.run(on: blob, table) == columnSums(expected, width: plan.reducerCount), "\(plan)")
+            #expect(bytes.withUnsafeBytes { firstDifference(UnsafeRawBufferPointer(blob), $0) } == nil)
+            blob.copyBytes(from: original)
+            #expect(try plan.runEach(on: blob, table) == expected, "\(plan)")
         }
     }
 
