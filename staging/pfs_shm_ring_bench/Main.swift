@@ -197,7 +197,7 @@ struct RingBench: ParsableCommand {
                 let samples = try session.measure(task, contender, count: trips, size: 1).samples.map { UInt64($0) }
                 collected[contender, default: []] += samples
                 let sorted = samples.sorted()
-                medians[contender, default: []].append(Double(LatencyRow.percentile(50, of: sorted)))
+                medians[contender, default: []].append(Double(LatencyRow.quantile(500, of: sorted)))
             }
         }
         for contender in contenders {

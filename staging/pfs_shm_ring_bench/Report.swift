@@ -38,18 +38,18 @@ struct LatencyRow: Encodable {
         self.contender = "\(contender)"
         self.kind = kind == .roundTrip ? "round_trip" : "one_way"
         samples = UInt64(sorted.count)
-        p50Ns = Self.percentile(50, of: sorted)
-        p99Ns = Self.percentile(99, of: sorted)
-        p999Ns = Self.percentile(99.9, of: sorted)
+        p50Ns = Self.quantile(500, of: sorted)
+        p99Ns = Self.quantile(990, of: sorted)
+        p999Ns = Self.quantile(999, of: sorted)
         maxNs = sorted.last ?? 0
         buckets = LatencyBucket.counting(sorted)
     }
 
-    /// The smallest of the `sorted` values that at least `percent` of a hundred do not exceed; 0 where there are none.
-    static func percentile(_ percent: Double, of sorted: [UInt64]) -> UInt64 {
+    /// The smallest of the `sorted` values that at least `permille` of a thousand do not exceed; 0 where there are none.
+    static func quantile(_ permille: Int, of sorted: [UInt64]) -> UInt64 {
         guard !sorted.isEmpty else { return 0 }
-        let rank = (percent / 100 * Double(sorted.count)).rounded(.up)
-        return sorted[min(max(Int(rank), 1), sorted.count) - 1]
+        let rank = (permille * sorted.count + 999) / 1000
+        return sorted[min(max(rank, 1), sorted.count) - 1]
     }
 }
 

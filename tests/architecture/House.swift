@@ -108,7 +108,7 @@ extension House {
                     found.append(
                         "target \(target.name) of \(tier.rawValue) depends on \(name) of \(below.rawValue): "
                             + "promote \(name) first, or move \(target.name)")
-                } else if let tested = Tier(testPath: path), dependency.type != "executable",
+                } else if let tested = Tier(testPath: path), dependency.type != "executable", below != .tests,
                     !tested.mayDependOn.contains(below)
                 {
                     // Executables are instruments: a test of src may drive a runner, but not link a staging library.
