@@ -12,7 +12,7 @@ set tics nomirror
 set xtics rotate by -35 scale 0 font ",10"
 set yrange [0:*]
 set ylabel "GB/s"
-set key top left horizontal samplen 1 font ",10"
+set key outside top center horizontal samplen 1 font ",10"
 blue = "#0072b2"; light = "#56b4e9"; orange = "#e69f00"; grey = "#999999"
 # Lines of one work and contender, with short names of the shapes.
 pick(work, by) = sprintf("< awk -F '\\t' -v OFS='\\t' '$2 == 1 && $3 == \"%s\" && $4 == \"%s\" \
