@@ -93,8 +93,8 @@ let tests: [Target] = [
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
     .testTarget(
-        name: "CtlTests", dependencies: ["PacketFSRing", "PacketFSMemory", "pfs_ctl", systemPackage],
-        path: "tests/staging/pfs_ctl", swiftSettings: swift),
+        name: "CtlTests", dependencies: ["PacketFSRing", "PacketFSMemory", "pfs_ctl", "ToolTesting", systemPackage],
+        path: "tests/staging/ctl", swiftSettings: swift),
     .testTarget(
         name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
         path: "tests/staging/apply", swiftSettings: swift),

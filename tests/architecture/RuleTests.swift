@@ -14,7 +14,8 @@ import Testing
                 .init("yeet", type: "executable", path: "full_apps/yeet", dependencies: ["Ring"]),
                 .init("RingTests", type: "test", path: "tests/src/ring", dependencies: ["Ring", "tool"]),
                 .init("Support", path: "tests/support"),
-                .init("ToolTests", type: "test", path: "tests/staging/tool", dependencies: ["Runner", "tool", "Support"]),
+                .init(
+                    "ToolTests", type: "test", path: "tests/staging/tool", dependencies: ["Runner", "tool", "Support"]),
             ],
             products: [
                 .init("Ring", targets: ["Ring"], isExecutable: false),

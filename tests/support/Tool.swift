@@ -1,5 +1,4 @@
 import Foundation
-import Testing
 
 /// Runs the debug build of one of the tools, which stands beside the tests, as a user would.
 public struct Tool: Sendable {
@@ -17,7 +16,7 @@ public struct Tool: Sendable {
     }
 
     /// How a tool ended and what it wrote.
-    public struct Result {
+    public struct Result: Sendable, CustomStringConvertible {
         /// The exit code, or the number of the signal.
         public let status: Int32
         /// Whether a signal ended it.
@@ -25,14 +24,22 @@ public struct Tool: Sendable {
         /// Standard output and standard error.
         public let output: String, errors: String
 
-        /// The output as JSON; fails the test if it is anything but one document.
+        /// All of it, for messages.
+        public var description: String { "status \(status)\n\(output)\n\(errors)" }
+
+        /// The output as JSON; throws if it is anything but one document.
         public func json() throws -> [String: Any] {
-            try #require(
-                JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)\n\(errors)")
+            guard let document = try? JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any] else {
+                throw NoDocument(result: self)
+            }
+            return document
         }
 
         /// The `result` of that document.
-        public func result() throws -> [String: Any] { try #require(try json()["result"] as? [String: Any]) }
+        public func result() throws -> [String: Any] {
+            guard let result = try json()["result"] as? [String: Any] else { throw NoDocument(result: self) }
+            return result
+        }
     }
 
     /// A tool that has been started.
@@ -90,6 +97,11 @@ public struct Tool: Sendable {
 
         /// Process numbers of the pcores.
         public var pcores: [pid_t] { Processes.children(of: process.processIdentifier) }
+    }
+
+    /// An output that is not the JSON document that it should be.
+    public struct NoDocument: Error {
+        let result: Result
     }
 
     /// A tool that does not end.

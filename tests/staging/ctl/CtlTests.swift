@@ -4,6 +4,7 @@ import PacketFSMemory
 import PacketFSRing
 import SystemPackage
 import Testing
+import ToolTesting
 
 /// pfs_ctl as a user runs it, on folders of the test's own.
 @Suite("pfs_ctl", .serialized)
@@ -228,7 +229,7 @@ struct CtlTests {
         #expect(try folder.names == ["r.pfs-ring", "x.pfs-blob"])
         for (place, status) in [("/nonexistent/folder", 66), ("/proc", 69), ("/dev/null", 66), ("/usr", 69)] {
             for command in [["create", "z", "--blob-mb", "1"], ["create", "z", "--ring-pow2", "1"], ["list"]] {
-                let run = try Ctl.run(command + ["--dir", place])
+                let run = try tool.run(command + ["--dir", place])
                 #expect(run.status == status, "\(run)")
             }
         }
@@ -237,7 +238,8 @@ struct CtlTests {
     @Test("Output that cannot be written")
     func fullOutput() throws {
         let folder = try Folder()
-        let run = try Ctl.run(["-c", "\"$0\" list --dir \"$1\" > /dev/full", Ctl.path, folder.path], tool: "/bin/sh")
+        let run = try tool.run(
+            ["list", "--dir", folder.path], wrapper: ["/bin/sh", "-c", "\"$0\" \"$@\" > /dev/full"])
         #expect(run.status == 74 && run.errors.contains("standard output"), "\(run)")
     }
 
@@ -273,8 +275,8 @@ struct CtlTests {
         // Two who remove the same: one of them does.
         for _ in 0..<10 {
             #expect(try folder.ctl("create", "one", "--ring-pow2", "1").status == 0)
-            let both = try [0, 1].map { _ in try Ctl.start(["remove", "one", "--force", "--dir", folder.path]) }
-            let codes = try both.map { try Ctl.finish($0).status }.sorted()
+            let both = try [0, 1].map { _ in try tool.start(["remove", "one", "--force", "--dir", folder.path]) }
+            let codes = try both.map { try $0.finish().status }.sorted()
             #expect(codes == [0, 66])
         }
     }
@@ -287,12 +289,13 @@ struct CtlTests {
         #expect(chmod(folder.path, 0o755) == 0)
         #expect(try folder.ctl("create", "mine", "--ring-pow2", "1").status == 0)
         // The tool itself may stand in a folder that this user cannot enter.
-        let tool = "\(folder.path)/tool"
-        try FileManager.default.copyItem(atPath: Ctl.path, toPath: tool)
-        #expect(chmod(tool, 0o755) == 0)
-        func nobody(_ arguments: String...) throws -> Ctl.Result {
-            let whole = ["--reuid=65534", "--regid=65534", "--clear-groups", tool] + arguments
-            return try Ctl.run(whole + ["--dir", folder.path], tool: "/usr/bin/setpriv")
+        let copy = Tool(path: "\(folder.path)/tool")
+        try FileManager.default.copyItem(atPath: tool.path, toPath: copy.path)
+        #expect(chmod(copy.path, 0o755) == 0)
+        func nobody(_ arguments: String...) throws -> Tool.Result {
+            try copy.run(
+                arguments + ["--dir", folder.path],
+                wrapper: ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
         }
         let listed = try nobody("list", "--json")
         #expect(listed.status == 0, "\(listed)")
@@ -321,7 +324,7 @@ struct CtlTests {
         #expect(try folder.ctl("create", "huge", "--ring-pow2", "4", "--slab-mb", "1").status == 0)
         #expect(try folder.ctl("create", "data", "--blob-mb", "3").status == 0)
         // Without --dir.
-        let rows = try #require(try Ctl.run(["list", "--json"]).result()["regions"] as? [[String: Any]])
+        let rows = try #require(try tool.run(["list", "--json"]).result()["regions"] as? [[String: Any]])
         let ours = rows.filter { $0["folder"] as? String == folder.path }
         #expect(ours.map { $0["name"] as? String } == ["data.pfs-blob", "huge.pfs-ring"])
         #expect(ours.map { $0["page_bytes"] as? Int } == [2 << 20, 2 << 20])
