@@ -446,7 +446,8 @@ enum { TIER(STEP) = 64 * FOLDS + 32 * STREAM_WORDS };
 ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants, uint32_t before,
 				       const uint8_t *p, size_t iterations,
 				       const uint64_t advances[5], uint8_t *ahead,
-				       const struct pfs_rounds *rounds, unsigned int round_count)
+				       const struct pfs_rounds *rounds, unsigned int round_count,
+				       int beyond_caches)
 {
 	const lane_t k = TIER(multiplier)(FOLD(constants) + 64);
 	const size_t stream = iterations * 8 * STREAM_WORDS;
@@ -459,6 +460,10 @@ ALWAYS_INLINE uint32_t TIER(crc_block)(const struct pfs_crc_constants *constants
 		if (rounds) {
 			bytes_t x[TIER(STEP) / VECTOR];
 
+			if (beyond_caches)
+#pragma clang loop unroll(full)
+				for (size_t b = 0; b < TIER(STEP); b += 64)
+					__builtin_prefetch(ahead + PREFETCH_AHEAD + b);
 #pragma clang loop unroll(full)
 			for (size_t b = 0; b < TIER(STEP) / VECTOR; ++b)
 				x[b] = TIER(load)(ahead + b * VECTOR);
@@ -502,10 +507,10 @@ static uint32_t TIER(crc_long)(const struct pfs_crc_constants *constants, uint32
 	for (; length >= block; length -= block, p += block)
 		crc =
 		    TIER(crc_block)(constants, crc, p, LONG_ITERATIONS, constants->LONG_ADVANCES[0],
-				    (uint8_t *)p + (length >= 2 * block ? block : 0), NULL, 0);
+				    (uint8_t *)p + (length >= 2 * block ? block : 0), NULL, 0, 0);
 	for (; length >= middle; length -= middle, p += middle)
 		crc = TIER(crc_block)(constants, crc, p, MIDDLE_ITERATIONS,
-				      constants->LONG_ADVANCES[1], (uint8_t *)p, NULL, 0);
+				      constants->LONG_ADVANCES[1], (uint8_t *)p, NULL, 0, 0);
 	if (length >= 64) {
 		struct range rest = {p, length};
 
@@ -524,9 +529,15 @@ ALWAYS_INLINE uint32_t TIER(map_and_crc)(const struct pfs_crc_constants *constan
 	size_t mapped = length < block ? length : block;
 
 	TIER(pass_range)(p, mapped, rounds, round_count, NULL, 0, NULL);
+	if (length >= PREFETCH_FROM)
+		for (; length >= 2 * block; length -= block, p += block)
+			crc = TIER(crc_block)(constants, crc, p, LONG_ITERATIONS,
+					      constants->LONG_ADVANCES[0], p + block, rounds,
+					      round_count, 1);
 	for (; length >= 2 * block; length -= block, p += block)
-		crc = TIER(crc_block)(constants, crc, p, LONG_ITERATIONS,
-				      constants->LONG_ADVANCES[0], p + block, rounds, round_count);
+		crc =
+		    TIER(crc_block)(constants, crc, p, LONG_ITERATIONS, constants->LONG_ADVANCES[0],
+				    p + block, rounds, round_count, 0);
 	if (length > mapped)
 		TIER(pass_range)(p + mapped, length - mapped, rounds, round_count, NULL, 0, NULL);
 	return TIER(crc_long)(constants, crc, p, length);
