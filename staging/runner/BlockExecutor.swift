@@ -124,8 +124,8 @@ struct StagedFile {
 /// Applies one program to blocks and writes down what each of them yields.
 ///
 /// Entry p of the ring has a row of the table of values to itself, row p modulo the ring's slots: one value per descriptor and
-/// reducing operation. The parent reads the row once the entry is released and before it publishes the entry that gets the row
-/// next, so the ring's own ordering ([T1], [T2]) covers the table. Values are written, not added: an entry that a killed pcore
+/// reducing operation. The parent reads the row once the entry is released, and holds back the entry that gets the row next until
+/// it has (``BlockRecords``), so the ring's own ordering ([T1], [T2], [H1], [H2]) covers the table. Values are written, not added: an entry that a killed pcore
 /// left half done is simply done again by its successor.
 struct BlockExecutor: ~Copyable, RecordExecutor {
     private let instructions: [Instruction]

@@ -224,7 +224,9 @@ public final class ApplyRun {
             control: ControlRegion(parameters: parameters, mix: ProgramMix(program)),
             geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
             cpus: pcoreCPUs,
-            sources: (0..<pcores).map { _ in BlockRecords(feed: feed, instructions: program.instructions) },
+            sources: (0..<pcores).map { _ in
+                BlockRecords(feed: feed, instructions: program.instructions, rows: Self.slots)
+            },
             lowWater: Self.slots, policy: configuration.restartsFailed ? policy : .never,
             report: { event in if case .warning(let text) = event { report(.warning(text)) } }
         ) { index in
@@ -274,7 +276,7 @@ public final class ApplyRun {
             if round > 0 {
                 current = feed()
                 for lane in group.lanes {
-                    lane.source = BlockRecords(feed: current, instructions: program.instructions)
+                    lane.source = BlockRecords(feed: current, instructions: program.instructions, rows: Self.slots)
                 }
             }
             holeBytes = 0

@@ -101,15 +101,20 @@ struct BlockRecords: RecordSource {
 
     private let feed: BlockFeed
     private let instructions: [Instruction]
+    private let rows: Int
     /// Oldest first: rings keep order.
     private(set) var pending: [Pending] = []
 
-    init(feed: BlockFeed, instructions: [Instruction]) {
+    /// - Parameter rows: rows of the pcore's table of values, one for each slot of its ring.
+    init(feed: BlockFeed, instructions: [Instruction], rows: Int) {
         self.feed = feed
         self.instructions = instructions
+        self.rows = rows
     }
 
     func nextByteCount() -> Int? {
+        // A slot is free again once the pcore has released it; its row only once the values have been taken from there.
+        guard pending.count < rows else { return nil }
         let count = feed.nextBlockCount
         return count == 0 ? nil : RecordFormat.byteCount(descriptors: count, instructions: instructions.count)
     }
