@@ -43,18 +43,10 @@ struct Peers {
     }
 
     private static func build(_ cc: String) throws(ToolError) -> Library {
-        var template = Array("/tmp/pfs_pcpu_bench.XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else {
-            throw ToolError(.cannotCreate, "cannot make a folder in /tmp: \(Errno(rawValue: errno))")
-        }
-        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let source = folder + "/peer.c"
-        let object = folder + "/peer.so"
-        defer {
-            unlink(source)
-            unlink(object)
-            rmdir(folder)
-        }
+        let folder = try ScratchFolder("pfs_pcpu_bench")
+        let source = folder.path.appending("peer.c").string
+        let object = folder.path.appending("peer.so").string
+        defer { folder.remove(with: ["peer.c", "peer.so"]) }
         do {
             let file = try FileDescriptor.open(
                 FilePath(source), .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)

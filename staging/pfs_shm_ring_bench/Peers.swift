@@ -89,17 +89,11 @@ struct PeerCode {
             flags += ["-DPEER_BOOST"]
         }
         guard access(header, R_OK) == 0 else { return .absent("\(header) is missing; install \(package)") }
-        var template = Array("/tmp/pfs_shm_ring_bench.XXXXXX\0".utf8CString)
-        guard mkdtemp(&template) != nil else { return .absent("no folder for its code: \(Errno(rawValue: errno))") }
-        let folder = FilePath(template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) })
-        let source = folder.appending("peer.cpp")
-        let library = folder.appending("peer.so")
-        defer {
-            unlink(source.string)
-            unlink(library.string)
-            rmdir(folder.string)
-        }
         do {
+            let folder = try ScratchFolder("pfs_shm_ring_bench")
+            let source = folder.path.appending("peer.cpp")
+            let library = folder.path.appending("peer.so")
+            defer { folder.remove(with: ["peer.cpp", "peer.so"]) }
             let file = try FileDescriptor.open(
                 source, .writeOnly, options: [.create, .exclusiveCreate], permissions: .ownerReadWrite)
             try file.closeAfter { _ = try file.writeAll(PackageResources.peers_txt) }
