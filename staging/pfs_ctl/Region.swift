@@ -1,7 +1,7 @@
 import Glibc
 import PacketFSMemory
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// What a region is for. Its file's name ends accordingly: a blob holds nothing but its user's bytes, and hugetlbfs keeps no

@@ -3,6 +3,7 @@ import Glibc
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 @main

@@ -3,6 +3,7 @@ import Glibc
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
+import PacketFSTools
 import Synchronization
 import SystemPackage
 

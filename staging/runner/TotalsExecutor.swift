@@ -1,6 +1,7 @@
 import Glibc
 import PacketFSGram
 import PacketFSPCPU
+import PacketFSTools
 
 /// A program of the run in the forms that a pcore needs.
 private struct LoadedProgram {

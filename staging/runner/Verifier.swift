@@ -2,6 +2,7 @@ import Dispatch
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import Synchronization
 import SystemPackage
 
