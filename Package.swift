@@ -89,6 +89,37 @@ let staging: [Target] = [
         path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
+// full_apps: complete applications.
+let fullApps: [Target] = [
+    .target(
+        name: "OsvYeet",
+        dependencies: [
+            "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSTools", "CPacketFSShims", systemPackage,
+        ],
+        path: "full_apps/osv-yeet/paths", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_afp_tx",
+        dependencies: ["OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSTools", argumentParser],
+        path: "full_apps/osv-yeet/yeet_afp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_afp_rx",
+        dependencies: [
+            "OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU",
+            "PacketFSTools", "CPacketFSShims", argumentParser, systemPackage,
+        ],
+        path: "full_apps/osv-yeet/yeet_afp_rx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_udp_tx",
+        dependencies: ["OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSTools", argumentParser],
+        path: "full_apps/osv-yeet/yeet_udp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_udp_rx",
+        dependencies: [
+            "OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSTools", argumentParser, systemPackage,
+        ],
+        path: "full_apps/osv-yeet/yeet_udp_rx", swiftSettings: swift),
+]
+
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
@@ -138,12 +169,16 @@ let package = Package(
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
+        .executable(name: "yeet_afp_tx", targets: ["yeet_afp_tx"]),
+        .executable(name: "yeet_afp_rx", targets: ["yeet_afp_rx"]),
+        .executable(name: "yeet_udp_tx", targets: ["yeet_udp_tx"]),
+        .executable(name: "yeet_udp_rx", targets: ["yeet_udp_rx"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + tests,
+    targets: src + staging + fullApps + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )
