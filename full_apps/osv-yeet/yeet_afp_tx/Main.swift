@@ -56,9 +56,4 @@ struct PacketSend: ParsableCommand {
     }
 }
 
-extension MACAddress: @retroactive ExpressibleByArgument {
-    public init?(argument: String) { self.init(argument) }
-    public var defaultValueDescription: String { description }
-}
-
 extension PacketVersion: ExpressibleByArgument {}
