@@ -143,7 +143,7 @@ public final class PacketReceiveRing: FrameReceiver {
         return count
     }
 
-    private static let statusOffset = MemoryLayout<tpacket_block_desc>.offset(of: \.hdr.bh1.block_status)!
+    private static let statusOffset = Int(PFS_BLOCK_STATUS.rawValue)
 
     private var block: UnsafeMutableRawPointer {
         // The mapping is never empty.

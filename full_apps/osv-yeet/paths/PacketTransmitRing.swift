@@ -14,17 +14,10 @@ public enum PacketVersion: String, Sendable, CaseIterable {
     case v3
 
     var kernel: tpacket_versions { self == .v2 ? TPACKET_V2 : TPACKET_V3 }
-    /// Where a slot's frame begins.
-    var dataOffset: Int { Int((self == .v2 ? PFS_TPACKET2_TX_DATA : PFS_TPACKET3_TX_DATA).rawValue) }
-    /// Where a slot's status word and length are.
-    var statusOffset: Int {
-        self == .v2
-            ? MemoryLayout<tpacket2_hdr>.offset(of: \.tp_status)! : MemoryLayout<tpacket3_hdr>.offset(of: \.tp_status)!
-    }
-    var lengthOffset: Int {
-        self == .v2
-            ? MemoryLayout<tpacket2_hdr>.offset(of: \.tp_len)! : MemoryLayout<tpacket3_hdr>.offset(of: \.tp_len)!
-    }
+    /// Where a slot's frame, status word and length are.
+    var dataOffset: Int { Int((self == .v2 ? PFS_V2_DATA : PFS_V3_DATA).rawValue) }
+    var statusOffset: Int { Int((self == .v2 ? PFS_V2_STATUS : PFS_V3_STATUS).rawValue) }
+    var lengthOffset: Int { Int((self == .v2 ? PFS_V2_LENGTH : PFS_V3_LENGTH).rawValue) }
 }
 
 /// AF_PACKET with PACKET_TX_RING: frames are written into slots that the kernel sends from.

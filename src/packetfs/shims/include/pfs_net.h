@@ -27,10 +27,15 @@ struct pfs_interface {
 };
 int pfs_interface(const char *name, struct pfs_interface *result);
 
-/* Where frame data begins in a slot of a transmit ring: macros that Swift cannot import. */
-enum pfs_tx_data {
-	PFS_TPACKET2_TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll),
-	PFS_TPACKET3_TX_DATA = TPACKET3_HDRLEN - sizeof(struct sockaddr_ll),
+/* Where things are in slots and blocks of packet rings: macros and unions that Swift cannot see. */
+enum pfs_packet_layout {
+	PFS_V2_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll),
+	PFS_V2_STATUS = offsetof(struct tpacket2_hdr, tp_status),
+	PFS_V2_LENGTH = offsetof(struct tpacket2_hdr, tp_len),
+	PFS_V3_DATA = TPACKET3_HDRLEN - sizeof(struct sockaddr_ll),
+	PFS_V3_STATUS = offsetof(struct tpacket3_hdr, tp_status),
+	PFS_V3_LENGTH = offsetof(struct tpacket3_hdr, tp_len),
+	PFS_BLOCK_STATUS = offsetof(struct tpacket_block_desc, hdr.bh1.block_status),
 };
 
 /* A packet socket (packet(7)), SOCK_RAW, close-on-exec; without a protocol it receives nothing. */
