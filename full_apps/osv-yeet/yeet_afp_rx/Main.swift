@@ -134,6 +134,7 @@ struct PacketReceive: ParsableCommand {
         }
         var failed: ToolError?
         var isEnding = false
+        var interruption: String?
         var deadline = UInt64.max
         while fleet.count > 0 {
             for ended in fleet.collectEnded(timeout: 20) where ended.end != .exited(0) {
@@ -143,7 +144,10 @@ struct PacketReceive: ParsableCommand {
                     failed = ToolError(exit, "process \(ended.index) \(ended.end)")
                 }
             }
-            if signals.take() != nil { isEnding = true }
+            if let signal = signals.take() {
+                interruption = "signal \(signal)"
+                isEnding = true
+            }
             // Not every process gets an end frame; when one has, the others have had time enough a little later.
             if fleet.count < fanout, deadline == .max { deadline = Clock.monotonic() + 200_000_000 }
             if isEnding || failed != nil || Clock.monotonic() > deadline {
@@ -157,7 +161,9 @@ struct PacketReceive: ParsableCommand {
         for result in results { outcomes.append(try FanoutWorker.read(result)) }
         var path = PacketReceiveRing.Statistics()
         for outcome in outcomes { path.add(outcome.path) }
-        return Outcome(figures: .merged(outcomes.map(\.figures)), path: path)
+        var figures = ReceiveFigures.merged(outcomes.map(\.figures))
+        figures.endedBy = interruption ?? figures.endedBy
+        return Outcome(figures: figures, path: path)
     }
 }
 

@@ -129,7 +129,7 @@ public struct ReceiveFigures: Sendable, Codable {
     }
 
     /// One receiver's figures out of those of several that shared a stream. Loss is what none of them got; order is known
-    /// within each only.
+    /// within each only. Precondition: all listened to the same stream.
     public static func merged(_ parts: [ReceiveFigures]) -> ReceiveFigures {
         guard var whole = parts.first else { return ReceiveFigures() }
         for part in parts.dropFirst() {
@@ -141,6 +141,8 @@ public struct ReceiveFigures: Sendable, Codable {
             whole.stream = whole.stream ?? part.stream
             whole.difference = whole.difference ?? part.difference
             whole.firstFault = whole.firstFault ?? part.firstFault
+            // What ended one, not what told the others.
+            if whole.endedBy.hasPrefix("signal") { whole.endedBy = part.endedBy }
             whole.verified = part.verified.map { $0 && whole.verified ?? true }
             if part.frames > 0 {
                 whole.firstNs = isFirst ? part.firstNs : min(whole.firstNs, part.firstNs)
