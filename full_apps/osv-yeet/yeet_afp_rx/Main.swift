@@ -103,7 +103,9 @@ struct PacketReceive: ParsableCommand {
             fanout: group.map { ($0, fanoutMode) })
         let figures = try blob.withUnsafeMutableBytes { bytes throws(ToolError) in
             let work = FrameWork(configuration, blob: bytes, memory: ring.memory, isa: isa)
-            return try ReceiveRun.run(ring, work, options, name: "yeet_afp_rx") {
+            return try ReceiveRun.run(
+                ring, work, options, name: "yeet_afp_rx", finishesWhenAsked: group != nil
+            ) {
                 FileDescriptor.standardError.writeLine("yeet_afp_rx: listening on \(iface) (\(Self.mode))")
             }
         }

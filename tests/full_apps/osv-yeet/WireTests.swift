@@ -126,7 +126,7 @@ struct WireTests {
 
     @Test(
         "100,000 mutated frames: all counted, and the good one after them is worked on",
-        .enabled(if: Command.exists("netsniff-ng"), "needs the command netsniff-ng"))
+        .enabled(if: Command.exists("tcpreplay"), "needs the command tcpreplay"))
     func mutated() throws {
         var generator = SystemRandomNumberGenerator()
         var frames: [[UInt8]] = []
@@ -154,8 +154,7 @@ struct WireTests {
         let receiver = try pair.receive([
             "--all-types", "--stream", "3", "--op", "fnv", "--blob-mb", "1", "--ring-kb", "131072",
         ])
-        try pair.a.run(
-            "netsniff-ng", "--in", file, "--out", "va", "--silent", "--no-sock-mem", "--notouch-irq", "--clrw")
+        try pair.a.run("tcpreplay", "--intf1=va", "--topspeed", "--no-flow-stats", file)
         // Ends the stream, whatever the mutated frames said about it.
         let sent = try pair.send(["--stream", "3", "--count", "1", "--len", "100"])
         #expect(sent.status == 0)
