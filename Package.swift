@@ -46,8 +46,8 @@ let src: [Target] = [
     .target(
         name: "PacketFSNetTools",
         dependencies: [
-            "PacketFSNet", "PacketFSTools", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", "CPacketFSShims",
-            argumentParser, systemPackage,
+            "PacketFSNet", "PacketFSTools", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", argumentParser,
+            systemPackage,
         ],
         path: "src/packetfs/nettools", swiftSettings: swift),
 ]
@@ -156,8 +156,8 @@ let tests: [Target] = [
     .testTarget(
         name: "OsvYeetTests",
         dependencies: [
-            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting", "yeet_afp_tx", "yeet_afp_rx",
-            "yeet_udp_tx", "yeet_udp_rx",
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting",
+            "yeet_afp_tx", "yeet_afp_rx", "yeet_udp_tx", "yeet_udp_rx",
         ],
         path: "tests/full_apps/osv-yeet", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),

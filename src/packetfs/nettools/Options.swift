@@ -1,5 +1,4 @@
 import ArgumentParser
-import CPacketFSShims
 import PacketFSGram
 import PacketFSMemory
 import PacketFSNet
