@@ -77,6 +77,18 @@ let staging: [Target] = [
         path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
+// dev: prototypes and probes.
+let dev: [Target] = [
+    .systemLibrary(
+        name: "CXDP", path: "dev/afxdp/cxdp", pkgConfig: "libxdp", providers: [.apt(["libxdp-dev", "libbpf-dev"])]),
+    .target(
+        name: "PacketFSXDP", dependencies: ["CXDP", "PacketFSTools", "PacketFSMemory", systemPackage],
+        path: "dev/afxdp/xdp", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_probe", dependencies: ["PacketFSXDP", "PacketFSTools", argumentParser, systemPackage],
+        path: "dev/afxdp/pfs_afxdp_probe", swiftSettings: swift),
+]
+
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
@@ -122,12 +134,13 @@ let package = Package(
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
+        .executable(name: "pfs_afxdp_probe", targets: ["pfs_afxdp_probe"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + tests,
+    targets: src + staging + dev + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )
