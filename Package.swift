@@ -38,6 +38,10 @@ let src: [Target] = [
         name: "PacketFSTools",
         dependencies: ["PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", systemPackage],
         path: "src/packetfs/tools", swiftSettings: swift),
+    // What network runners have in common: making frames, counting and executing those that arrive.
+    .target(
+        name: "PacketFSNet", dependencies: ["PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
+        path: "src/packetfs/net", swiftSettings: swift),
 ]
 
 // staging: runners that are almost stable, and the library they share.
@@ -105,6 +109,9 @@ let tests: [Target] = [
         path: "tests/src/ring", swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
+        name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU"], path: "tests/src/net",
+        swiftSettings: swift),
+    .testTarget(
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory", "pfs_pcpu_bench"], path: "tests/src/pcpu",
         swiftSettings: swift),
     .testTarget(
@@ -129,6 +136,7 @@ let package = Package(
         .library(name: "PacketFSRing", targets: ["PacketFSRing"]),
         .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
+        .library(name: "PacketFSNet", targets: ["PacketFSNet"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
         .executable(name: "pfs_apply", targets: ["pfs_apply"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
