@@ -31,10 +31,10 @@ struct ProbeResult: Encodable {
                 + zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: "  ")
                 .trimmedEnd
         }
+        let problems =
+            attach.map(\.outcome.problem) + sockets.map(\.bind.problem) + sockets.map { $0.busyPoll?.problem }
         var told: Set<String> = []
-        for problem in attach.compactMap(\.outcome.problem) + sockets.compactMap(\.bind.problem)
-            + sockets.compactMap { $0.busyPoll?.problem }
-        where told.insert(problem).inserted { lines.append("- \(problem)") }
+        for case let problem? in problems where told.insert(problem).inserted { lines.append("- \(problem)") }
         return lines.joined(separator: "\n")
     }
 }
