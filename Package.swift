@@ -42,6 +42,14 @@ let src: [Target] = [
     .target(
         name: "PacketFSNet", dependencies: ["PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
         path: "src/packetfs/net", swiftSettings: swift),
+    // Their options, runs and reports.
+    .target(
+        name: "PacketFSNetTools",
+        dependencies: [
+            "PacketFSNet", "PacketFSTools", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", "CPacketFSShims",
+            argumentParser, systemPackage,
+        ],
+        path: "src/packetfs/nettools", swiftSettings: swift),
 ]
 
 // staging: runners that are almost stable, and the library they share.

@@ -305,7 +305,7 @@ public final class FrameWork {
 }
 
 /// The sum of what one operation of a program yielded.
-public struct ProgramTotal: Sendable, Hashable, Encodable {
+public struct ProgramTotal: Sendable, Hashable, Codable {
     /// The program's text.
     public let program: String
     /// The operation's text.

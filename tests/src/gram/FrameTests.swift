@@ -73,13 +73,12 @@ struct FrameTests {
     @Test("Each damaged field is named")
     func damagedFields() {
         func error<T>(
-            _ kind: FrameKind = .payload, _ value: T, _ offset: Int, body: Int = 8, instructions: Int = 0
+            _ value: T, _ offset: Int, kind: FrameKind = .payload
         ) -> FrameError? {
             withRecordMemory(64) { memory in
                 let header = FrameHeader(kind: kind, sequence: 1, stream: 1)
                 _ = FrameEncoder.begin(
-                    header, in: memory, bodyByteCount: kind == .end ? 0 : body,
-                    instructions: Array(repeating: Instruction(opcode: 4), count: instructions))
+                    header, in: memory, bodyByteCount: kind == .end ? 0 : 8)
                 #expect(Self.error(of: UnsafeRawBufferPointer(memory)) == nil)
                 memory.storeBytes(of: value, toByteOffset: offset, as: T.self)
                 return Self.error(of: UnsafeRawBufferPointer(memory))
@@ -90,8 +89,8 @@ struct FrameTests {
         #expect(error(UInt8(0), 9) == .unknownKind(0))
         #expect(error(UInt8(4), 9) == .unknownKind(4))
         #expect(error(UInt8(33), 10) == .badInstructionCount(33, .payload))
-        #expect(error(.descriptors, UInt8(1), 10) == .badInstructionCount(1, .descriptors))
-        #expect(error(.end, UInt8(1), 10) == .badInstructionCount(1, .end))
+        #expect(error(UInt8(1), 10, kind: .descriptors) == .badInstructionCount(1, .descriptors))
+        #expect(error(UInt8(1), 10, kind: .end) == .badInstructionCount(1, .end))
         #expect(error(UInt8(2), 11) == .reservedBits)
         #expect(error(UInt32(1), 4) == .reservedBits, "a checksum that the flags deny")
         #expect(error(UInt32(1), 28) == .reservedBits)
@@ -99,7 +98,7 @@ struct FrameTests {
         #expect(error(UInt8(7), 10) == .truncated(needed: 68, available: 64))
         #expect(error(UInt32(65_476), 12) == .badLength(65_476, .payload))
         #expect(error(UInt32.max, 12) == .badLength(.max, .payload))
-        #expect(error(.end, UInt32(1), 12) == .badLength(1, .end))
+        #expect(error(UInt32(1), 12, kind: .end) == .badLength(1, .end))
         #expect(error(FrameFormat.sequenceLimit, 16) == .badSequence(FrameFormat.sequenceLimit))
         #expect(error(UInt64.max, 16) == .badSequence(.max))
     }
