@@ -94,11 +94,27 @@ let dev: [Target] = [
     .systemLibrary(
         name: "CXDP", path: "dev/afxdp/cxdp", pkgConfig: "libxdp", providers: [.apt(["libxdp-dev", "libbpf-dev"])]),
     .target(
-        name: "PacketFSXDP", dependencies: ["CXDP", "PacketFSTools", "PacketFSMemory", systemPackage],
+        name: "PacketFSXDP",
+        dependencies: [
+            "CXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", "CPacketFSShims", argumentParser,
+            systemPackage,
+        ],
         path: "dev/afxdp/xdp", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_afxdp_probe", dependencies: ["PacketFSXDP", "PacketFSTools", argumentParser, systemPackage],
+        name: "pfs_afxdp_probe",
+        dependencies: ["PacketFSXDP", "PacketFSNet", "PacketFSTools", "PacketFSGram", argumentParser, systemPackage],
         path: "dev/afxdp/pfs_afxdp_probe", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_tx",
+        dependencies: ["PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", argumentParser],
+        path: "dev/afxdp/pfs_afxdp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_rx",
+        dependencies: [
+            "PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", "PacketFSMemory",
+            argumentParser, systemPackage,
+        ],
+        path: "dev/afxdp/pfs_afxdp_rx", swiftSettings: swift),
 ]
 
 // tests: one suite a target, in the folder of the tier it tests.
@@ -151,6 +167,8 @@ let package = Package(
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
         .executable(name: "pfs_afxdp_probe", targets: ["pfs_afxdp_probe"]),
+        .executable(name: "pfs_afxdp_tx", targets: ["pfs_afxdp_tx"]),
+        .executable(name: "pfs_afxdp_rx", targets: ["pfs_afxdp_rx"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

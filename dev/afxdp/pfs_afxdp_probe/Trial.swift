@@ -1,4 +1,5 @@
-import Glibc
+import PacketFSGram
+import PacketFSNet
 import PacketFSTools
 import PacketFSXDP
 
@@ -17,7 +18,7 @@ struct DeviceRow: Encodable {
         name = device.name
         index = device.index
         driver = device.driver
-        mac = device.mac.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined(separator: ":")
+        mac = "\(device.address)"
         mtu = device.mtu
         up = device.isUp
         rxQueues = device.receiveQueues
@@ -46,7 +47,7 @@ struct AttachRow: Encodable {
     init(trying mode: AttachMode, on device: NetDevice) {
         self.mode = mode
         do throws(ToolError) {
-            _ = try RedirectProgram(attachingTo: device, etherType: Trial.etherType, mode: mode)
+            _ = try RedirectProgram(attachingTo: device, etherType: FrameFormat.etherType, mode: mode)
             outcome = .yes
         } catch {
             outcome = .no(error.description)
@@ -56,9 +57,6 @@ struct AttachRow: Encodable {
 
 /// One way to set up a socket, and what became of it.
 struct Trial: Encodable {
-    /// IEEE 802's "local experimental" EtherType.
-    static let etherType: UInt16 = 0x88B5
-
     /// How the program hangs; nil for a socket without one, which can only send.
     let attach: AttachMode?
     let copyMode: CopyMode
@@ -109,7 +107,7 @@ struct Trial: Encodable {
         configuration.chunkCount = 64
         var program: RedirectProgram?
         if let attach {
-            guard let attached = try? RedirectProgram(attachingTo: device, etherType: Self.etherType, mode: attach)
+            guard let attached = try? RedirectProgram(attachingTo: device, etherType: FrameFormat.etherType, mode: attach)
             else {
                 return nil
             }
@@ -130,10 +128,15 @@ struct Trial: Encodable {
                 (pollContext, sent, received) = (nil, nil, nil)
                 return
             }
-            let (sent, received) = Self.exchange(
-                over: &socket, device, expectsReturn: attach != nil && device.isLoopback)
-            self.sent = sent
-            self.received = received
+            // To the device's own address, so that nobody else takes it.
+            var frame = (0..<64).map { UInt8($0) }
+            frame.withUnsafeMutableBytes {
+                EthernetHeader(destination: device.address, source: device.address).write(into: $0)
+            }
+            let awaitsReturn = attach != nil && device.isLoopback
+            let (left, cameBack) = socket.exchange(frame, awaitsReturn: awaitsReturn)
+            sent = left
+            received = awaitsReturn ? cameBack : nil
             pollContext = socket.pollContext
         } catch {
             if error.exit == .permission && attach == nil { throw error }
@@ -142,29 +145,6 @@ struct Trial: Encodable {
                 nil, nil, nil, nil, nil, nil
             )
         }
-    }
-
-    /// Sends one frame to the device's own address, and looks for half a second whether it leaves and comes back.
-    private static func exchange(
-        over socket: inout XDPSocket, _ device: NetDevice, expectsReturn: Bool
-    ) -> (sent: Bool, received: Bool?) {
-        _ = socket.send(atMost: 1, at: 0) { memory in
-            for (position, byte) in (device.mac + device.mac + [0x88, 0xB5]).enumerated() { memory[position] = byte }
-            for position in 14..<64 { memory[position] = UInt8(position) }
-            return 64
-        }
-        var cameBack = false
-        let deadline = Clock.monotonic() + 500_000_000
-        while socket.inFlight > 0 || expectsReturn && !cameBack, Clock.monotonic() < deadline {
-            guard socket.kick() == nil else { break }
-            socket.reclaim()
-            guard expectsReturn else { continue }
-            _ = socket.receive(atMost: 16) { frame in
-                cameBack = cameBack || frame.count == 64 && frame[12] == 0x88 && frame[63] == 63
-            }
-            if !cameBack { _ = socket.wait(milliseconds: 1) }
-        }
-        return (socket.inFlight == 0, expectsReturn ? cameBack : nil)
     }
 
     private enum Key: String, CodingKey {

@@ -1,5 +1,6 @@
 import CXDP
 import Glibc
+import PacketFSNet
 import PacketFSTools
 import SystemPackage
 
@@ -9,10 +10,10 @@ public struct NetDevice: Sendable {
     public let name: String
     /// The kernel's number for it.
     public let index: UInt32
-    /// Largest network packet in bytes; an Ethernet frame has ``linkHeaderByteCount`` more.
+    /// Largest network packet in bytes; an Ethernet frame has a header more.
     public let mtu: Int
-    /// Hardware address, 6 bytes; zero on loopback.
-    public let mac: [UInt8]
+    /// Hardware address; zero on loopback.
+    public let address: MACAddress
     /// Whether it is administratively up.
     public let isUp: Bool
     /// Whether it is the loopback device, on which everything sent comes back.
@@ -22,11 +23,8 @@ public struct NetDevice: Sendable {
     /// Queues in use; nil where neither the driver nor sysfs tells.
     public let receiveQueues: Int?, transmitQueues: Int?
 
-    /// Bytes of an Ethernet header.
-    public static let linkHeaderByteCount = 14
-
     /// The longest Ethernet frame that it takes, in bytes, without checksum.
-    public var largestFrame: Int { mtu + Self.linkHeaderByteCount }
+    public var largestFrame: Int { mtu + EthernetHeader.byteCount }
 
     /// Looks a device up by name.
     ///
@@ -41,7 +39,9 @@ public struct NetDevice: Sendable {
         self.name = name
         index = device.index
         mtu = Int(device.mtu)
-        mac = withUnsafeBytes(of: device.mac) { Array($0) }
+        address = withUnsafeBytes(of: device.mac) { bytes in
+            MACAddress(value: bytes.reduce(0) { $0 << 8 | UInt64($1) })
+        }
         isUp = device.flags & UInt32(IFF_UP) != 0
         isLoopback = device.flags & UInt32(IFF_LOOPBACK) != 0
         let text = withUnsafeBytes(of: device.driver) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }

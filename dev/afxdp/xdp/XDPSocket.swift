@@ -80,7 +80,7 @@ public struct XDPSocket: ~Copyable {
     private let descriptor: Int32
     private let blob: HugeBlob
     private let base: UnsafeMutableRawPointer
-    private let chunkMask: UInt64
+    private let chunkShift: UInt64
     /// Chunks that wait to be filled and sent; used as a stack of `freeCount`.
     private let free: UnsafeMutablePointer<UInt64>
     private var freeCount: Int
@@ -121,7 +121,7 @@ public struct XDPSocket: ~Copyable {
         umem = made.umem
         socket = made.socket
         descriptor = xsk_socket__fd(made.socket)
-        chunkMask = ~UInt64(configuration.chunkByteCount - 1)
+        chunkShift = UInt64(configuration.chunkByteCount.trailingZeroBitCount)
         copyMode = Self.isZeroCopy(descriptor) ? .zeroCopy : .copy
         free = .allocate(capacity: configuration.chunkCount)
         freeCount = 0
@@ -267,8 +267,8 @@ extension XDPSocket {
         case EOPNOTSUPP:
             return ToolError(
                 .unavailable,
-                "\(what): the driver (\(device.driver ?? "none")) does not have this; leave the mode out to take what "
-                    + "there is, and see pfs_afxdp_probe")
+                "\(what): the driver (\(device.driver ?? "none")) does not have this; without the mode the kernel takes "
+                    + "what there is")
         case EINVAL:
             let queues = device.receiveQueues.map { "; it has \($0) queues" } ?? ""
             return ToolError(.unavailable, "\(what): there is no such queue, or the kernel lacks the mode\(queues)")
@@ -334,120 +334,138 @@ extension XDPSocket {
     }
 }
 
+// MARK: - Trying it
+
+extension XDPSocket {
+    /// Sends one frame and looks for at most half a second whether it leaves, and comes back if it should.
+    ///
+    /// - Parameters:
+    ///   - frame: the frame.
+    ///   - awaitsReturn: whether to wait until the same bytes are received.
+    public mutating func exchange(_ frame: [UInt8], awaitsReturn: Bool) -> (left: Bool, cameBack: Bool) {
+        _ = send(atMost: 1, at: 0) { _, memory in
+            memory.copyBytes(from: frame)
+            return frame.count
+        }
+        var cameBack = false
+        let deadline = Clock.monotonic() + 500_000_000
+        while outstanding > 0 || awaitsReturn && !cameBack, Clock.monotonic() < deadline {
+            if outstanding > 0 { _ = kick() }
+            reclaim()
+            guard awaitsReturn else { continue }
+            _ = receive(atMost: 16, { cameBack = cameBack || $0.elementsEqual(frame) })
+            if !cameBack { _ = wait(milliseconds: 1) }
+        }
+        return (outstanding == 0, cameBack)
+    }
+}
+
 // MARK: - Sending
 
 extension XDPSocket {
     /// Frames that were handed to the kernel and have not come back.
-    public var inFlight: Int { outstanding }
+    var inFlight: Int { outstanding }
 
-    /// Chunks that a frame can be written to now.
-    public var freeChunks: Int { freeCount }
-
-    /// Writes up to `count` frames and hands them to the kernel. One thread; ``kick()`` makes the kernel look.
+    /// Writes up to `count` frames and hands them to the kernel; ``kick()`` makes it look.
     ///
     /// - Parameters:
     ///   - count: at most so many, and no more than there are free chunks.
     ///   - offset: where in a chunk each frame begins.
-    ///   - body: writes one frame into memory from `offset` to the chunk's end and returns its length; 0 stops.
-    /// - Returns: how many frames, and their bytes.
-    public mutating func send(
-        atMost count: Int, at offset: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int
-    ) -> (frames: Int, bytes: Int) {
+    ///   - write: writes a frame into the memory of a chunk, from `offset` to its end, and returns the frame's length. Gets the
+    ///     chunk's number, 0 and up.
+    /// - Returns: how many frames.
+    @inline(__always)
+    mutating func send(
+        atMost count: Int, at offset: Int, _ write: (Int, UnsafeMutableRawBufferPointer) -> Int
+    ) -> Int {
         // More entries than chunks: where there is a free chunk there is room in the ring.
-        let wanted = UInt32(min(count, freeCount))
+        let count = min(count, freeCount)
         var index: UInt32 = 0
-        guard wanted > 0, xsk_ring_prod__reserve(&rings.pointee.tx, wanted, &index) == wanted else { return (0, 0) }
-        var sent: UInt32 = 0
-        var bytes = 0
-        while sent < wanted {
-            let chunk = free[freeCount - 1]
-            let length = body(
-                UnsafeMutableRawBufferPointer(
-                    start: base + Int(chunk) + offset, count: configuration.chunkByteCount - offset))
-            guard length > 0 else { break }
+        guard count > 0, xsk_ring_prod__reserve(&rings.pointee.tx, UInt32(count), &index) == count else { return 0 }
+        let room = configuration.chunkByteCount - offset
+        for _ in 0..<count {
             freeCount -= 1
-            let entry = xsk_ring_prod__tx_desc(&rings.pointee.tx, index &+ sent).unsafelyUnwrapped
-            entry.pointee = xdp_desc(addr: chunk + UInt64(offset), len: UInt32(length), options: 0)
-            bytes += length
-            sent += 1
+            let address = free[freeCount] + UInt64(offset)
+            let memory = UnsafeMutableRawBufferPointer(start: base + Int(address), count: room)
+            let length = write(Int(address >> chunkShift), memory)
+            let entry = xsk_ring_prod__tx_desc(&rings.pointee.tx, index).unsafelyUnwrapped
+            entry.pointee = xdp_desc(addr: address, len: UInt32(length), options: 0)
+            index &+= 1
         }
-        // What was reserved and not used goes back: libxdp reserves by moving this index only.
-        rings.pointee.tx.cached_prod &-= wanted - sent
-        xsk_ring_prod__submit(&rings.pointee.tx, sent)
-        outstanding += Int(sent)
-        return (Int(sent), bytes)
+        xsk_ring_prod__submit(&rings.pointee.tx, UInt32(count))
+        outstanding += count
+        return count
     }
 
     /// Makes the kernel send what it was handed, if it says that it needs to be told.
     ///
-    /// - Returns: `nil` if it went on or is only short of something for the moment (a full queue, no memory); the error that
-    ///   stops it otherwise, such as a device that is down.
-    public func kick() -> Errno? {
+    /// - Returns: nil if it was not called or went on; else the error: EBUSY where the device refused a frame, EAGAIN where
+    ///   there was more than it sends in one call, ENETDOWN, and others.
+    func kick() -> Errno? {
         guard !configuration.needWakeup || xsk_ring_prod__needs_wakeup(&rings.pointee.tx) != 0 else { return nil }
         guard sendto(descriptor, nil, 0, Int32(MSG_DONTWAIT), nil, 0) < 0 else { return nil }
-        switch errno {
-        case EAGAIN, EBUSY, ENOBUFS, EINTR: return nil
-        default: return Errno(rawValue: errno)
-        }
+        return Errno(rawValue: errno)
     }
 
     /// Takes back the chunks of frames that have been sent.
-    ///
-    /// - Returns: how many.
-    @discardableResult
-    public mutating func reclaim() -> Int {
+    mutating func reclaim() {
         var index: UInt32 = 0
         let count = xsk_ring_cons__peek(&rings.pointee.completion, UInt32(configuration.chunkCount), &index)
-        guard count > 0 else { return 0 }
+        guard count > 0 else { return }
         for position in 0..<count {
             let address = xsk_ring_cons__comp_addr(&rings.pointee.completion, index &+ position).unsafelyUnwrapped
-                .pointee
-            free[freeCount] = address & chunkMask
+            free[freeCount] = address.pointee & ~(1 << chunkShift - 1)
             freeCount += 1
         }
         xsk_ring_cons__release(&rings.pointee.completion, count)
         outstanding -= Int(count)
-        return Int(count)
     }
 }
 
 // MARK: - Receiving
 
 extension XDPSocket {
-    /// Hands up to `count` received frames to `body`, then their chunks back to the kernel.
+    /// Hands up to `count` received frames over, then their chunks back to the kernel.
     ///
     /// - Parameters:
     ///   - count: at most so many.
-    ///   - body: looks at one frame, or changes it: it lies in the blob. The memory is the frame's for the length of the call.
-    /// - Returns: how many frames, and their bytes.
-    public mutating func receive(
-        atMost count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void
-    ) -> (frames: Int, bytes: Int) {
+    ///   - take: looks at one frame, or changes it: it lies in the blob.
+    ///   - finish: called after the last one, before the kernel may write to any of them again.
+    /// - Returns: how many.
+    @inline(__always)
+    mutating func receive(
+        atMost count: Int, _ take: (UnsafeMutableRawBufferPointer) -> Void, finish: () -> Void = {}
+    ) -> Int {
         var index: UInt32 = 0
-        let received = xsk_ring_cons__peek(&rings.pointee.rx, UInt32(count), &index)
-        guard received > 0 else { return (0, 0) }
-        var fillIndex: UInt32 = 0
+        let count = xsk_ring_cons__peek(&rings.pointee.rx, UInt32(count), &index)
+        guard count > 0 else { return 0 }
         // There are more entries than chunks: it always fits.
-        _ = xsk_ring_prod__reserve(&rings.pointee.fill, received, &fillIndex)
-        var bytes = 0
-        for position in 0..<received {
+        var fillIndex: UInt32 = 0
+        _ = xsk_ring_prod__reserve(&rings.pointee.fill, count, &fillIndex)
+        for position in 0..<count {
             let entry = xsk_ring_cons__rx_desc(&rings.pointee.rx, index &+ position).unsafelyUnwrapped.pointee
-            body(UnsafeMutableRawBufferPointer(start: base + Int(entry.addr), count: Int(entry.len)))
-            bytes += Int(entry.len)
-            xsk_ring_prod__fill_addr(&rings.pointee.fill, fillIndex &+ position).pointee = entry.addr & chunkMask
+            take(UnsafeMutableRawBufferPointer(start: base + Int(entry.addr), count: Int(entry.len)))
+            xsk_ring_prod__fill_addr(&rings.pointee.fill, fillIndex &+ position).pointee =
+                entry.addr & ~(1 << chunkShift - 1)
         }
-        xsk_ring_prod__submit(&rings.pointee.fill, received)
-        xsk_ring_cons__release(&rings.pointee.rx, received)
-        return (Int(received), bytes)
+        finish()
+        xsk_ring_prod__submit(&rings.pointee.fill, count)
+        xsk_ring_cons__release(&rings.pointee.rx, count)
+        return Int(count)
     }
 
-    /// Sleeps until a frame has come or `milliseconds` have passed; also what wakes a driver that waits for free chunks.
+    /// All chunks: where received frames lie. Valid while the socket lives.
+    var memory: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base, count: configuration.chunkCount * configuration.chunkByteCount)
+    }
+
+    /// Sleeps until a frame has come or `milliseconds` have passed; also wakes a driver that waits for free chunks.
     ///
-    /// - Returns: nil, or the error that the socket has for good, such as a device that is gone.
-    public func wait(milliseconds: Int32) -> Errno? {
+    /// - Returns: nil, or the error that the socket has, such as ENETDOWN for a device that is gone.
+    func wait(milliseconds: Int32) -> Errno? {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&entry, 1, milliseconds) >= 0 || errno == EINTR else { return Errno(rawValue: errno) }
-        guard entry.revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0 else { return nil }
+        guard Int32(entry.revents) & (POLLERR | POLLHUP | POLLNVAL) != 0 else { return nil }
         var reason: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &reason, &size)
@@ -455,7 +473,7 @@ extension XDPSocket {
     }
 
     /// Wakes a driver that waits for free chunks, if it says so.
-    public func wakeForFilling() {
+    func wakeForFilling() {
         guard xsk_ring_prod__needs_wakeup(&rings.pointee.fill) != 0 else { return }
         recvfrom(descriptor, nil, 0, Int32(MSG_DONTWAIT), nil, nil)
     }
