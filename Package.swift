@@ -2,7 +2,11 @@
 //
 // The map of the house: every target, grouped by tier. A tier may depend on itself and on the tiers above it in this
 // file, never downwards (tests/architecture checks that).
+import Foundation
 import PackageDescription
+
+// What not every machine has; its targets and products are at the end of each list.
+let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethdev.h")
 
 let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 let c: [CSetting] = [
@@ -96,7 +100,8 @@ let dev: [Target] = [
     .target(
         name: "PacketFSXDP",
         dependencies: [
-            "CXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", "CPacketFSShims", argumentParser,
+            "CXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", "CPacketFSShims",
+            argumentParser,
             systemPackage,
         ],
         path: "dev/afxdp/xdp", swiftSettings: swift),
@@ -106,7 +111,9 @@ let dev: [Target] = [
         path: "dev/afxdp/pfs_afxdp_probe", swiftSettings: swift),
     .executableTarget(
         name: "pfs_afxdp_tx",
-        dependencies: ["PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", argumentParser],
+        dependencies: [
+            "PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", argumentParser,
+        ],
         path: "dev/afxdp/pfs_afxdp_tx", swiftSettings: swift),
     .executableTarget(
         name: "pfs_afxdp_rx",
@@ -115,6 +122,40 @@ let dev: [Target] = [
             argumentParser, systemPackage,
         ],
         path: "dev/afxdp/pfs_afxdp_rx", swiftSettings: swift),
+]
+
+// The tools over DPDK, where libdpdk-dev is installed.
+let dpdk: [Target] = [
+    .target(
+        name: "CPacketFSDPDK", path: "dev/dpdk/shim",
+        // Links to where Debian keeps the headers: SwiftPM looks for headers inside the package only, and cannot parse
+        // libdpdk.pc, which asks for a processor by -march. The shim says what it needs of that.
+        cSettings: c + ["dpdk", "x86_64", "aarch64"].map { .headerSearchPath("../headers/\($0)") },
+        linkerSettings: ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_eal"].map { .linkedLibrary($0) }),
+    .target(
+        name: "PacketFSDPDK",
+        dependencies: [
+            "CPacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "CPacketFSShims", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/port", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_probe", dependencies: ["PacketFSDPDK", "PacketFSTools", argumentParser, systemPackage],
+        path: "dev/dpdk/pfs_dpdk_probe", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_tx",
+        dependencies: [
+            "PacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/pfs_dpdk_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_rx",
+        dependencies: [
+            "PacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/pfs_dpdk_rx", swiftSettings: swift),
 ]
 
 // tests: one suite a target, in the folder of the tier it tests.
@@ -169,12 +210,14 @@ let package = Package(
         .executable(name: "pfs_afxdp_probe", targets: ["pfs_afxdp_probe"]),
         .executable(name: "pfs_afxdp_tx", targets: ["pfs_afxdp_tx"]),
         .executable(name: "pfs_afxdp_rx", targets: ["pfs_afxdp_rx"]),
-    ],
+    ]
+        + (hasDPDK
+            ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : []),
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + dev + tests,
+    targets: src + staging + dev + (hasDPDK ? dpdk : []) + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )

@@ -107,7 +107,8 @@ struct Trial: Encodable {
         configuration.chunkCount = 64
         var program: RedirectProgram?
         if let attach {
-            guard let attached = try? RedirectProgram(attachingTo: device, etherType: FrameFormat.etherType, mode: attach)
+            guard
+                let attached = try? RedirectProgram(attachingTo: device, etherType: FrameFormat.etherType, mode: attach)
             else {
                 return nil
             }

@@ -32,7 +32,8 @@ struct Transmit: ParsableCommand {
             try send.check()
             let configuration = try xdp.configuration(receives: false)
             guard let destination = MACAddress(dstMac) else {
-                throw ToolError(.usage, "--dst-mac \(dstMac): must be six bytes in hexadecimal, such as 02:00:00:00:00:01")
+                throw ToolError(
+                    .usage, "--dst-mac \(dstMac): must be six bytes in hexadecimal, such as 02:00:00:00:00:01")
             }
             let isa = try Kernels.selected()
             let device = try NetDevice(xdp.iface)
@@ -49,7 +50,8 @@ struct Transmit: ParsableCommand {
             let figures = try SendRun.run(sender, producer, send, name: name)
             let path = try sender.path()
             try NetReport.print(
-                tool: name, send, .init(path: device.name, send, producer), figures, mode: path.mode, isa: isa, path: path,
+                tool: name, send, .init(path: device.name, send, producer), figures, mode: path.mode, isa: isa,
+                path: path,
                 warnings: path.warnings(inFlight: sender.inFlight))
         }
     }

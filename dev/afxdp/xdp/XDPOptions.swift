@@ -80,7 +80,8 @@ public struct XDPPath: Encodable {
 
     /// How frames really went, in a few words.
     public var mode: String {
-        [attach?.rawValue, copyMode.rawValue, needWakeup ? "need-wakeup" : nil].compactMap { $0 }.joined(separator: ", ")
+        [attach?.rawValue, copyMode.rawValue, needWakeup ? "need-wakeup" : nil].compactMap { $0 }.joined(
+            separator: ", ")
     }
 
     /// What makes a run's figures weak or surprising.

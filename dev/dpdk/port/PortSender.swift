@@ -1,0 +1,118 @@
+import CPacketFSDPDK
+import Glibc
+import PacketFSNet
+import PacketFSNetTools
+import PacketFSTools
+
+/// Sends frames through a DPDK port, a burst at a time. A buffer that held a frame of the same payload has only its header
+/// rewritten.
+public final class PortSender: FrameSender {
+    /// The longest frame that buffers are made for.
+    public static let largestFrame = 9_600
+    /// The pool that its frames are in.
+    public let pool: OpaquePointer
+    private let port: Port
+    private let burst: Int
+    /// Frames that are written and that the port has not taken yet: `pending` of them, from `head` on.
+    private let frames: UnsafeMutableBufferPointer<pfs_dpdk_frame>
+    @exclusivity(unchecked) private var head = 0
+    @exclusivity(unchecked) private var pending = 0
+    /// What receives, on the same port, what is sent there; looked at after each burst.
+    @exclusivity(unchecked) public var loop: (receiver: PortReceiver, work: FrameWork)?
+
+    /// Makes a sender.
+    ///
+    /// - Parameters:
+    ///   - port: where to.
+    ///   - burst: frames of a burst, 1 to 256 (precondition).
+    ///   - frameByteCount: the longest frame.
+    public init(_ port: Port, burst: Int, frameByteCount: Int) throws(ToolError) {
+        precondition(1...Port.maximumBurst ~= burst, "impossible burst")
+        self.port = port
+        self.burst = burst
+        pool = try Port.pool("pfs-tx-\(port.number)", frameByteCount: frameByteCount)
+        frames = .allocate(capacity: Port.maximumBurst)
+        frames.initialize(repeating: pfs_dpdk_frame())
+    }
+
+    deinit {
+        giveUpPending()
+        frames.deallocate()
+    }
+
+    public func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
+        var taken = 0
+        while taken < count {
+            if pending == 0 {
+                let wanted = min(burst, count - taken)
+                guard pfs_dpdk_take(pool, frames.baseAddress, UInt32(wanted)) > 0 else { break }
+                write(producer, first + UInt64(taken), wanted)
+                (head, pending) = (0, wanted)
+            }
+            let offered = min(pending, count - taken)
+            let sent = pass(offered)
+            taken += sent
+            loop.map { _ = $0.receiver.poll($0.work) }
+            if sent < offered { break }
+        }
+        return taken
+    }
+
+    public func waitForRoom(milliseconds: Int32) throws(ToolError) {
+        guard loop == nil else { return }
+        // Another process may have to run before there is room.
+        sched_yield()
+    }
+
+    public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
+        giveUpPending()
+        guard pfs_dpdk_take(pool, frames.baseAddress, 1) == 1 else { return false }
+        frames[0].held.pointee = PFS_DPDK_NOTHING
+        frames[0].length = UInt32(producer.writeEnd(after: count, into: frames[0].memory))
+        (head, pending) = (0, 1)
+        let isSent = pass(1) == 1
+        giveUpPending()
+        return isSent
+    }
+
+    public func drain(milliseconds: Int32) throws(ToolError) {
+        guard let loop else { return }
+        let deadline = Clock.monotonic() + UInt64(max(0, milliseconds)) * 1_000_000
+        // A port that makes its own frames never runs dry.
+        while loop.receiver.poll(loop.work) > 0, Clock.monotonic() < deadline {}
+    }
+
+    private func write(_ producer: FrameProducer, _ first: UInt64, _ count: Int) {
+        for index in 0..<count {
+            let sequence = first + UInt64(index)
+            let frame = frames[index]
+            if frame.held.pointee == PFS_DPDK_NOTHING {
+                producer.write(sequence, into: frame.memory)
+            } else {
+                producer.rewrite(sequence, over: frame.held.pointee, in: frame.memory)
+            }
+            frame.held.pointee = sequence
+            frames[index].length = UInt32(producer.byteCount)
+        }
+    }
+
+    /// Offers the first `count` pending frames to the port.
+    private func pass(_ count: Int) -> Int {
+        let sent = Int(pfs_dpdk_send(port.number, frames.baseAddress.map { $0 + head }, UInt32(count)))
+        head += sent
+        pending -= sent
+        return sent
+    }
+
+    private func giveUpPending() {
+        guard pending > 0 else { return }
+        pfs_dpdk_release(frames.baseAddress.map { $0 + head }, UInt32(pending))
+        pending = 0
+    }
+}
+
+extension pfs_dpdk_frame {
+    fileprivate var memory: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: data, count: Int(room))
+    }
+}
