@@ -158,6 +158,37 @@ let dpdk: [Target] = [
         path: "dev/dpdk/pfs_dpdk_rx", swiftSettings: swift),
 ]
 
+// full_apps: complete applications.
+let fullApps: [Target] = [
+    .target(
+        name: "OsvYeet",
+        dependencies: [
+            "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSTools", "CPacketFSShims", systemPackage,
+        ],
+        path: "full_apps/osv-yeet/paths", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_afp_tx",
+        dependencies: ["OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSTools", argumentParser],
+        path: "full_apps/osv-yeet/yeet_afp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_afp_rx",
+        dependencies: [
+            "OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU",
+            "PacketFSTools", "CPacketFSShims", argumentParser, systemPackage,
+        ],
+        path: "full_apps/osv-yeet/yeet_afp_rx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_udp_tx",
+        dependencies: ["OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSGram", "PacketFSTools", argumentParser],
+        path: "full_apps/osv-yeet/yeet_udp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "yeet_udp_rx",
+        dependencies: [
+            "OsvYeet", "PacketFSNetTools", "PacketFSNet", "PacketFSTools", argumentParser, systemPackage,
+        ],
+        path: "full_apps/osv-yeet/yeet_udp_rx", swiftSettings: swift),
+]
+
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
@@ -210,6 +241,10 @@ let package = Package(
         .executable(name: "pfs_afxdp_probe", targets: ["pfs_afxdp_probe"]),
         .executable(name: "pfs_afxdp_tx", targets: ["pfs_afxdp_tx"]),
         .executable(name: "pfs_afxdp_rx", targets: ["pfs_afxdp_rx"]),
+        .executable(name: "yeet_afp_tx", targets: ["yeet_afp_tx"]),
+        .executable(name: "yeet_afp_rx", targets: ["yeet_afp_rx"]),
+        .executable(name: "yeet_udp_tx", targets: ["yeet_udp_tx"]),
+        .executable(name: "yeet_udp_rx", targets: ["yeet_udp_rx"]),
     ]
         + (hasDPDK
             ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : []),
@@ -217,7 +252,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + dev + (hasDPDK ? dpdk : []) + tests,
+    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )

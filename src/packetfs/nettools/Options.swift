@@ -211,3 +211,10 @@ public struct ReceiveOptions: ParsableArguments {
         return configuration
     }
 }
+
+extension MACAddress: ExpressibleByArgument {
+    /// Six bytes in hexadecimal, joined by colons.
+    public init?(argument: String) { self.init(argument) }
+    /// For help texts.
+    public var defaultValueDescription: String { description }
+}

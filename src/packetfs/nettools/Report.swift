@@ -190,7 +190,9 @@ public enum NetTool {
             throw ExitCode(error.exit.rawValue)
         }
     }
+}
 
+extension ToolError {
     /// The error for a right that is missing, with the line that grants it.
     ///
     /// - Parameters:

@@ -14,13 +14,17 @@ public protocol FrameSender: AnyObject {
     /// Sends the frame that says that `count` frames were all; false where there is no room.
     func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool
     /// Waits until what was taken has left, for at most so many milliseconds.
-    func drain(milliseconds: Int32) throws(ToolError)
+    ///
+    /// - Returns: how many frames are still there.
+    func drain(milliseconds: Int32) throws(ToolError) -> Int
 }
 
 /// What a sender did.
 public struct SendFigures: Sendable, Encodable {
     /// Frames that the path took, end frames not counted.
     public var frames: UInt64 = 0
+    /// Of those, how many had not left when the run ended.
+    public var unsent = 0
     /// Their bytes, link header and padding included.
     public var bytes: UInt64 = 0
     /// From the first frame to the moment when the last one had left.
@@ -93,7 +97,7 @@ public enum SendRun {
                 try sender.waitForRoom(milliseconds: 20)
             }
         }
-        try sender.drain(milliseconds: 500)
+        figures.unsent = try sender.drain(milliseconds: 500)
         figures.elapsedNs = Clock.monotonic() - start
         figures.cpuNs = Clock.processCPU() - cpuStart
         figures.frames = sent
@@ -104,7 +108,7 @@ public enum SendRun {
         // Spread over some time, because a receiver whose buffers are full now has room in a moment.
         for number in 0..<options.ends {
             if try sender.sendEnd(producer, after: sent) { figures.ends += 1 }
-            try sender.drain(milliseconds: 20)
+            _ = try sender.drain(milliseconds: 20)
             if number + 1 < options.ends { pause(nanoseconds: 5_000_000) }
         }
         return figures

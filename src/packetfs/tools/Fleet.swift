@@ -122,6 +122,11 @@ public struct Fleet: ~Copyable {
         return ended.reversed()
     }
 
+    /// Sends a signal to every child that has not been seen to end.
+    public func ask(_ signal: Int32) {
+        for child in children.values { kill(child.pid, signal) }
+    }
+
     /// Waits until every child has ended, and kills those that have not after `grace` nanoseconds.
     ///
     /// - Returns: how each ended, and process numbers of those that had to be killed.
