@@ -43,7 +43,7 @@ struct Receive: ParsableCommand {
             let figures = try blob.withUnsafeMutableBytes { blob in
                 let work = FrameWork(work, blob: blob, memory: receiver.memory, isa: isa)
                 return try ReceiveRun.run(receiver, work, receive, name: name) {
-                    FileDescriptor.standardError.writeLine("\(name): receiving on \(device.name)")
+                    FileDescriptor.standardError.writeLine("\(name): listening on \(device.name) (\(receiver.mode))")
                 }
             }
             let path = try receiver.path()

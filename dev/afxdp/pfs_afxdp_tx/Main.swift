@@ -22,7 +22,7 @@ struct Transmit: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup(title: "AF_XDP") var xdp: XDPOptions
-    @Option(help: "Destination hardware address.") var dstMac = "ff:ff:ff:ff:ff:ff"
+    @Option(help: "Destination hardware address.") var dstMac = MACAddress.broadcast
     @OptionGroup var send: SendOptions
 
     func run() throws {
@@ -31,15 +31,11 @@ struct Transmit: ParsableCommand {
             var send = send
             try send.check()
             let configuration = try xdp.configuration(receives: false)
-            guard let destination = MACAddress(dstMac) else {
-                throw ToolError(
-                    .usage, "--dst-mac \(dstMac): must be six bytes in hexadecimal, such as 02:00:00:00:00:01")
-            }
             let isa = try Kernels.selected()
             let device = try NetDevice(xdp.iface)
             let room = XDPSender.room(chunkByteCount: configuration.chunkByteCount)
             let isRoomLess = room < device.largestFrame
-            let link = EthernetHeader(destination: destination, source: device.address)
+            let link = EthernetHeader(destination: dstMac, source: device.address)
             let producer = try send.producer(
                 link: link, limit: min(room, device.largestFrame),
                 limitName: isRoomLess
@@ -52,7 +48,7 @@ struct Transmit: ParsableCommand {
             try NetReport.print(
                 tool: name, send, .init(path: device.name, send, producer), figures, mode: path.mode, isa: isa,
                 path: path,
-                warnings: path.warnings(inFlight: sender.inFlight))
+                warnings: path.warnings(unsent: figures.unsent))
         }
     }
 }

@@ -55,13 +55,15 @@ public struct XDPPath: Encodable {
     /// Of a sender: calls of the kernel, and frames that the device did not take.
     let kicks: UInt64?
     let refused: UInt64?
+    /// How often it found the device down.
+    let outages: UInt64?
     /// Of a receiver: how often it slept.
     let sleeps: UInt64?
     let statistics: XDPStatistics
 
     init(
         _ device: NetDevice, _ socket: borrowing XDPSocket, attach: AttachMode?, kicks: UInt64? = nil,
-        refused: UInt64? = nil, sleeps: UInt64? = nil
+        refused: UInt64? = nil, outages: UInt64? = nil, sleeps: UInt64? = nil
     ) throws(ToolError) {
         iface = device.name
         driver = device.driver
@@ -74,6 +76,7 @@ public struct XDPPath: Encodable {
         backing = "\(socket.backing)"
         self.kicks = kicks
         self.refused = refused
+        self.outages = outages
         self.sleeps = sleeps
         statistics = try socket.statistics()
     }
@@ -85,13 +88,16 @@ public struct XDPPath: Encodable {
     }
 
     /// What makes a run's figures weak or surprising.
-    public func warnings(inFlight: Int = 0) -> [String] {
+    ///
+    /// - Parameter unsent: frames that a sender had taken and that had not left in the end.
+    public func warnings(unsent: Int = 0) -> [String] {
         var warnings: [String] = []
+        if let outages, outages > 0 { warnings.append("\(iface) was down \(outages) times") }
         if let refused, refused > 0 {
             warnings.append(
                 "\(iface) refused \(refused) frames, which count as sent: its queue was full, or it has no carrier")
         }
-        if inFlight > 0 { warnings.append("\(inFlight) frames, which count as sent, had not left at the end") }
+        if unsent > 0 { warnings.append("\(unsent) frames, which count as sent, had not left in the end") }
         if statistics.txInvalidDescriptors > 0 {
             warnings.append("the kernel refused \(statistics.txInvalidDescriptors) descriptors")
         }

@@ -50,6 +50,9 @@ public final class XDPReceiver: FrameReceiver {
     /// All chunks: where received frames lie. Valid while this object lives.
     public var memory: UnsafeMutableRawBufferPointer { socket.memory }
 
+    /// How frames come, in a few words.
+    public var mode: String { "\(program.mode.rawValue), \(socket.copyMode.rawValue)" }
+
     public func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
         if let count = take(work) { return count }
         socket.wakeForFilling()

@@ -12,8 +12,8 @@ public final class XDPSender: FrameSender {
     /// Where a frame begins in a chunk: its payload, behind 14 and 32 bytes of headers, then begins on a cache line, and a
     /// record where its fields are aligned. Receivers ask the kernel for the same.
     static let frameOffset = 18
-    /// How long a device may be down before that is an error, in nanoseconds.
-    private static let patience: UInt64 = 1_000_000_000
+    /// How long a device may be down before that ends the run, in nanoseconds.
+    private static let patience: UInt64 = 10_000_000_000
 
     @exclusivity(unchecked) private var socket: XDPSocket
     private let device: NetDevice
@@ -22,8 +22,9 @@ public final class XDPSender: FrameSender {
     private static let nothing = UInt64.max
     @exclusivity(unchecked) private var downSince: UInt64?
     /// Frames that the device did not take: its queue was full, or it has no carrier. They counted as sent before that was known.
-    @exclusivity(unchecked) public private(set) var refused: UInt64 = 0
+    @exclusivity(unchecked) private var refused: UInt64 = 0
     @exclusivity(unchecked) private var kicks: UInt64 = 0
+    @exclusivity(unchecked) private var outages: UInt64 = 0
 
     /// Takes a socket over that was made for sending.
     public init(_ socket: consuming XDPSocket, on device: NetDevice) {
@@ -75,7 +76,7 @@ public final class XDPSender: FrameSender {
         return taken > 0
     }
 
-    public func drain(milliseconds: Int32) throws(ToolError) {
+    public func drain(milliseconds: Int32) throws(ToolError) -> Int {
         let deadline = Clock.monotonic() + UInt64(max(0, milliseconds)) * 1_000_000
         socket.reclaim()
         while socket.inFlight > 0, Clock.monotonic() < deadline {
@@ -83,14 +84,12 @@ public final class XDPSender: FrameSender {
             socket.reclaim()
             if socket.inFlight > 0 { usleep(50) }
         }
+        return socket.inFlight
     }
-
-    /// Frames that are still with the device.
-    public var inFlight: Int { socket.inFlight }
 
     /// What there is to say about the path, now.
     public func path() throws(ToolError) -> XDPPath {
-        try XDPPath(device, socket, attach: nil, kicks: kicks, refused: refused)
+        try XDPPath(device, socket, attach: nil, kicks: kicks, refused: refused, outages: outages)
     }
 
     private func kick() throws(ToolError) {
@@ -105,6 +104,7 @@ public final class XDPSender: FrameSender {
             // Up again in a moment, perhaps. What was handed over stays queued.
             let now = Clock.monotonic()
             let since = downSince ?? now
+            if downSince == nil { outages += 1 }
             downSince = since
             guard now - since < Self.patience else {
                 throw ToolError(

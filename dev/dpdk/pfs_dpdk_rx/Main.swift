@@ -45,7 +45,7 @@ struct Receive: ParsableCommand {
             let receiver = PortReceiver(port, burst: burst)
             let figures = try blob.withUnsafeMutableBytes { blob in
                 try ReceiveRun.run(receiver, FrameWork(work, blob: blob, isa: isa), receive, name: name) {
-                    FileDescriptor.standardError.writeLine("\(name): receiving on \(port.row.name)")
+                    FileDescriptor.standardError.writeLine("\(name): listening on \(port.row.name)")
                 }
             }
             let path = PortPath(environment, port, burst: burst, receiver: receiver)

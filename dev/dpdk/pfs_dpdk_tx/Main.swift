@@ -27,7 +27,7 @@ struct Transmit: ParsableCommand {
     @Option(help: "Frames of a burst, 1 to 256.") var burst = 64
     @Flag(help: "Receive on the same port what was sent there.") var loop = false
     @Flag(help: "With --loop: compare what comes back with what the seed calls for.") var verify = false
-    @Option(help: "Destination hardware address.") var dstMac = "ff:ff:ff:ff:ff:ff"
+    @Option(help: "Destination hardware address.") var dstMac = MACAddress.broadcast
     @OptionGroup var send: SendOptions
 
     func run() throws {
@@ -39,13 +39,9 @@ struct Transmit: ParsableCommand {
                 throw ToolError(.usage, "--burst \(burst): must be from 1 to \(Port.maximumBurst)")
             }
             guard loop || !verify else { throw ToolError(.usage, "--verify needs --loop") }
-            guard let destination = MACAddress(dstMac) else {
-                throw ToolError(
-                    .usage, "--dst-mac \(dstMac): must be six bytes in hexadecimal, such as 02:00:00:00:00:01")
-            }
             let isa = try Kernels.selected()
             // What can be wrong with the frames is found out before DPDK takes its memory.
-            var link = EthernetHeader(destination: destination, source: .broadcast)
+            var link = EthernetHeader(destination: dstMac, source: .broadcast)
             _ = try send.producer(
                 link: link, limit: PortSender.largestFrame, limitName: "that is what buffers are made for", isa: isa)
 

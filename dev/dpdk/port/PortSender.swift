@@ -75,11 +75,13 @@ public final class PortSender: FrameSender {
         return isSent
     }
 
-    public func drain(milliseconds: Int32) throws(ToolError) {
-        guard let loop else { return }
+    public func drain(milliseconds: Int32) throws(ToolError) -> Int {
+        // What the port has taken it may still hold, but nobody can tell.
+        guard let loop else { return 0 }
         let deadline = Clock.monotonic() + UInt64(max(0, milliseconds)) * 1_000_000
-        // A port that makes its own frames never runs dry.
+        // A port that makes frames of its own never runs dry.
         while loop.receiver.poll(loop.work) > 0, Clock.monotonic() < deadline {}
+        return 0
     }
 
     private func write(_ producer: FrameProducer, _ first: UInt64, _ count: Int) {
