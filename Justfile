@@ -3,6 +3,7 @@
 import 'utils/just/build.just'
 import 'utils/just/test.just'
 import 'utils/just/run.just'
+import 'utils/just/net.just'
 import 'utils/just/plot.just'
 import 'utils/just/tools.just'
 

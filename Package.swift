@@ -205,8 +205,8 @@ let tests: [Target] = [
         path: "tests/src/ring", swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
-        name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU"], path: "tests/src/net",
-        swiftSettings: swift),
+        name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
+        path: "tests/src/net", swiftSettings: swift),
     .testTarget(
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory", "pfs_pcpu_bench"], path: "tests/src/pcpu",
         swiftSettings: swift),
@@ -222,6 +222,13 @@ let tests: [Target] = [
     .testTarget(
         name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),
+    .testTarget(
+        name: "OsvYeetTests",
+        dependencies: [
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting", "yeet_afp_tx", "yeet_afp_rx",
+            "yeet_udp_tx", "yeet_udp_rx",
+        ],
+        path: "tests/full_apps/osv-yeet", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

@@ -39,7 +39,7 @@ public final class VethPair {
         }
 
         /// A command to put before another so that it runs in this namespace.
-        public var wrapper: [String] { ["nsenter", "--net=/proc/\(holder.processIdentifier)/ns/net"] }
+        public var wrapper: [String] { ["/usr/bin/env", "nsenter", "--net=/proc/\(holder.processIdentifier)/ns/net"] }
 
         fileprivate var process: Int32 { holder.processIdentifier }
 

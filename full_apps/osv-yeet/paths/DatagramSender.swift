@@ -152,14 +152,18 @@ public final class DatagramSender: FrameSender {
     }
 
     private func handOver(_ count: Int) throws(ToolError) -> Int {
-        let sent = pfs_messages_send(messages, descriptor, 0, UInt32(count))
+        var sent = pfs_messages_send(messages, descriptor, 0, UInt32(count))
+        if sent < 0, errno == ECONNREFUSED {
+            // The answer to an earlier datagram, which stopped this call before it sent anything.
+            statistics.refused += 1
+            sent = pfs_messages_send(messages, descriptor, 0, UInt32(count))
+        }
         guard sent < 0 else {
             statistics.calls += 1
             return Int(sent)
         }
         switch errno {
-        case EAGAIN, EINTR: break
-        case ECONNREFUSED: statistics.refused += 1
+        case EAGAIN, EINTR, ECONNREFUSED: break
         case ENOBUFS, ENETUNREACH, EHOSTUNREACH, ENETDOWN, EPERM:
             statistics.unreachable += 1
             guard statistics.calls > 0 else {

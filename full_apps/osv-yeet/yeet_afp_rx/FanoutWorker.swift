@@ -20,6 +20,9 @@ enum FanoutWorker {
         else { return }
         pfs_set_parent_death_signal(SIGKILL)
         do {
+            // Asked to end once it is about to anyway, it must not die of that.
+            let signals = try TerminationSignals()
+            defer { withExtendedLifetime(signals) {} }
             let command = try PacketReceive.parse(Array(arguments.dropFirst(5)))
             let blob = try HugeBlob.adopt(FileDescriptor(rawValue: blob))
             let outcome = try command.receive(in: blob, try Kernels.selected(), group: group)

@@ -103,7 +103,9 @@ struct PacketReceive: ParsableCommand {
             fanout: group.map { ($0, fanoutMode) })
         let figures = try blob.withUnsafeMutableBytes { bytes throws(ToolError) in
             let work = FrameWork(configuration, blob: bytes, memory: ring.memory, isa: isa)
-            return try ReceiveRun.run(ring, work, options, name: "yeet_afp_rx") {
+            return try ReceiveRun.run(
+                ring, work, options, name: "yeet_afp_rx", finishesWhenAsked: group != nil
+            ) {
                 FileDescriptor.standardError.writeLine("yeet_afp_rx: listening on \(iface) (\(Self.mode))")
             }
         }
@@ -134,6 +136,7 @@ struct PacketReceive: ParsableCommand {
         }
         var failed: ToolError?
         var isEnding = false
+        var interruption: String?
         var deadline = UInt64.max
         while fleet.count > 0 {
             for ended in fleet.collectEnded(timeout: 20) where ended.end != .exited(0) {
@@ -143,7 +146,10 @@ struct PacketReceive: ParsableCommand {
                     failed = ToolError(exit, "process \(ended.index) \(ended.end)")
                 }
             }
-            if signals.take() != nil { isEnding = true }
+            if let signal = signals.take() {
+                interruption = "signal \(signal)"
+                isEnding = true
+            }
             // Not every process gets an end frame; when one has, the others have had time enough a little later.
             if fleet.count < fanout, deadline == .max { deadline = Clock.monotonic() + 200_000_000 }
             if isEnding || failed != nil || Clock.monotonic() > deadline {
@@ -157,7 +163,9 @@ struct PacketReceive: ParsableCommand {
         for result in results { outcomes.append(try FanoutWorker.read(result)) }
         var path = PacketReceiveRing.Statistics()
         for outcome in outcomes { path.add(outcome.path) }
-        return Outcome(figures: .merged(outcomes.map(\.figures)), path: path)
+        var figures = ReceiveFigures.merged(outcomes.map(\.figures))
+        figures.endedBy = interruption ?? figures.endedBy
+        return Outcome(figures: figures, path: path)
     }
 }
 

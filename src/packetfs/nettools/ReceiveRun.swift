@@ -129,7 +129,7 @@ public struct ReceiveFigures: Sendable, Codable {
     }
 
     /// One receiver's figures out of those of several that shared a stream. Loss is what none of them got; order is known
-    /// within each only.
+    /// within each only. Precondition: all listened to the same stream.
     public static func merged(_ parts: [ReceiveFigures]) -> ReceiveFigures {
         guard var whole = parts.first else { return ReceiveFigures() }
         for part in parts.dropFirst() {
@@ -141,6 +141,8 @@ public struct ReceiveFigures: Sendable, Codable {
             whole.stream = whole.stream ?? part.stream
             whole.difference = whole.difference ?? part.difference
             whole.firstFault = whole.firstFault ?? part.firstFault
+            // What ended one, not what told the others.
+            if whole.endedBy.hasPrefix("signal") { whole.endedBy = part.endedBy }
             whole.verified = part.verified.map { $0 && whole.verified ?? true }
             if part.frames > 0 {
                 whole.firstNs = isFirst ? part.firstNs : min(whole.firstNs, part.firstNs)
@@ -180,10 +182,11 @@ public enum ReceiveRun {
     ///   - work: what is done with frames.
     ///   - options: after ``ReceiveOptions/check()``.
     ///   - name: the tool's, for reports.
+    ///   - finishesWhenAsked: a signal does not end the run before everything that has arrived is worked on.
     ///   - ready: called when everything is in place, before the first wait.
     public static func run(
         _ receiver: some FrameReceiver, _ work: FrameWork, _ options: ReceiveOptions, name: String,
-        ready: () -> Void = {}
+        finishesWhenAsked: Bool = false, ready: () -> Void = {}
     ) throws(ToolError) -> ReceiveFigures {
         let signals = try TerminationSignals()
         var figures = ReceiveFigures()
@@ -194,10 +197,11 @@ public enum ReceiveRun {
         let limit = options.count ?? .max
         var ticker = Ticker(name: name, unit: "received", milliseconds: options.common.reportMs, start: start)
         var seen: UInt64 = 0
+        var asked: String?
         ready()
         while true {
             // Short enough to notice a signal, a deadline and silence in time.
-            _ = try receiver.receive(work, milliseconds: 20)
+            let got = try receiver.receive(work, milliseconds: 20)
             let now = Clock.monotonic()
             let frames = work.counts.frames
             if frames > seen {
@@ -206,7 +210,8 @@ public enum ReceiveRun {
                 seen = frames
             }
             if work.hasEnded { figures.endedBy = "end" } else if frames >= limit { figures.endedBy = "count" }
-            if let signal = signals.take() { figures.endedBy = "signal \(signal)" }
+            if let signal = signals.take() { asked = "signal \(signal)" }
+            if let asked, got == 0 || !finishesWhenAsked { figures.endedBy = asked }
             if now >= deadline { figures.endedBy = "duration" }
             if seen > 0, now - figures.lastNs > patience { figures.endedBy = "idle" }
             if !figures.endedBy.isEmpty { break }

@@ -88,7 +88,7 @@ public enum NetReport {
         }
     }
 
-    /// Prints a sender's report.
+    /// Prints a sender's report. Throws the exit code of a run that a signal ended.
     ///
     /// - Parameters:
     ///   - mode: how frames really went, such as `TPACKET_V3, qdisc bypassed`.
@@ -96,10 +96,11 @@ public enum NetReport {
     public static func print(
         tool: String, _ options: SendOptions, _ config: SendConfig, _ figures: SendFigures, mode: String, isa: ISA,
         path: some Encodable, warnings: [String]
-    ) throws(ToolError) {
+    ) throws {
         let result = Result(mode: mode, isa: "\(isa)", figures: figures, path: path)
         guard !options.common.json else {
-            return try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
+            try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
+            return try endBySignal(figures.endedBy)
         }
         var lines = [
             "\(config.content) over \(config.path) (\(mode)): \(figures.frames) frames of \(config.len) bytes in "
@@ -110,6 +111,13 @@ public enum NetReport {
         ]
         lines += warnings.map { "  warning     \($0)" }
         try write(lines.joined(separator: "\n"))
+        try endBySignal(figures.endedBy)
+    }
+
+    /// A run that a signal ended exits with 128 plus its number, as if the signal had struck.
+    private static func endBySignal(_ endedBy: String) throws {
+        guard endedBy.hasPrefix("signal "), let signal = Int32(endedBy.dropFirst(7)) else { return }
+        throw ExitCode(128 + signal)
     }
 
     /// Prints a receiver's report; see the other function. Throws exit code 65 (``ToolExit/verificationFailed``) where the run
@@ -117,7 +125,7 @@ public enum NetReport {
     public static func print(
         tool: String, _ options: ReceiveOptions, _ config: ReceiveConfig, _ figures: ReceiveFigures, mode: String,
         isa: ISA, path: some Encodable, warnings: [String]
-    ) throws(ToolError) {
+    ) throws {
         let result = Result(mode: mode, isa: "\(isa)", figures: figures, path: path)
         if options.common.json {
             try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
@@ -127,6 +135,7 @@ public enum NetReport {
         if figures.verified == false {
             throw ToolError(.verificationFailed, "verification failed: \(figures.difference ?? "results differ")")
         }
+        try endBySignal(figures.endedBy)
     }
 
     private static func summary(
