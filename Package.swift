@@ -225,10 +225,23 @@ let tests: [Target] = [
     .testTarget(
         name: "OsvYeetTests",
         dependencies: [
-            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting", "yeet_afp_tx", "yeet_afp_rx",
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting", "yeet_afp_tx",
+            "yeet_afp_rx",
             "yeet_udp_tx", "yeet_udp_rx",
         ],
         path: "tests/full_apps/osv-yeet", swiftSettings: swift),
+    .testTarget(
+        name: "XDPTests",
+        dependencies: [
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "pfs_afxdp_probe", "pfs_afxdp_tx", "pfs_afxdp_rx",
+            "yeet_afp_tx", "yeet_afp_rx", "ToolTesting",
+        ],
+        path: "tests/dev/afxdp", swiftSettings: swift),
+    .testTarget(
+        name: "DPDKTests",
+        dependencies: ["yeet_afp_rx", "pfs_afxdp_tx", "ToolTesting"]
+            + (hasDPDK ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"] : []),
+        path: "tests/dev/dpdk", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

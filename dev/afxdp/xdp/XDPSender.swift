@@ -113,6 +113,7 @@ public final class XDPSender: FrameSender {
                         + "\(device.name) up`")
             }
             usleep(1000)
+        case .noSuchAddressOrDevice?: throw ToolError(.unavailable, "the device \(device.name) is gone")
         case let reason?:
             throw ToolError(.system, "cannot send through \(device.name): \(reason)")
         }
