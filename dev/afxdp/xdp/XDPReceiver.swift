@@ -20,7 +20,6 @@ public final class XDPReceiver: FrameReceiver {
     @exclusivity(unchecked) private var socket: XDPSocket
     private let program: RedirectProgram
     private let device: NetDevice
-    @exclusivity(unchecked) private var downSince: UInt64?
     @exclusivity(unchecked) private var sleeps: UInt64 = 0
 
     /// Attaches the program and binds a socket to its queue.
@@ -63,27 +62,16 @@ public final class XDPReceiver: FrameReceiver {
         }
         sleeps += 1
         switch socket.wait(milliseconds: milliseconds) {
-        case nil: downSince = nil
-        case .networkDown?, .noSuchAddressOrDevice?: try noteDown()
+        case nil: return take(work) ?? 0
+        // The kernel says so once, when it has unbound the socket. A device that is only down says nothing.
+        case .networkDown?: throw ToolError(.unavailable, "the device \(device.name) is gone")
         case let reason?: throw ToolError(.system, "cannot receive on \(device.name): \(reason)")
         }
-        return take(work) ?? 0
     }
 
     private func take(_ work: FrameWork) -> Int? {
         let count = socket.receive(atMost: Self.batch, { work.take($0) }, finish: { work.finishBatch() })
         return count > 0 ? count : nil
-    }
-
-    /// A device that is down may come up again; one that is gone does not.
-    private func noteDown() throws(ToolError) {
-        let now = Clock.monotonic()
-        let since = downSince ?? now
-        downSince = since
-        guard now - since < 1_000_000_000 || if_nametoindex(device.name) == device.index else {
-            throw ToolError(.unavailable, "the device \(device.name) is gone")
-        }
-        usleep(10_000)
     }
 
     /// What there is to say about the path, now.

@@ -15,6 +15,8 @@ public final class XDPSender: FrameSender {
     /// How long a device may be down before that ends the run, in nanoseconds.
     private static let patience: UInt64 = 10_000_000_000
 
+    private static let kicksInARow = 64
+
     @exclusivity(unchecked) private var socket: XDPSocket
     private let device: NetDevice
     /// The frame that each chunk holds.
@@ -93,18 +95,28 @@ public final class XDPSender: FrameSender {
     }
 
     private func kick() throws(ToolError) {
-        kicks += 1
-        switch socket.kick() {
-        case nil: downSince = nil
+        // A frame that the device refuses ends the call: what is behind it needs another one. Bounded, should it refuse all.
+        for _ in 0..<Self.kicksInARow {
+            kicks += 1
+            guard try wasRefused(socket.kick()) else { return }
+            refused += 1
+        }
+    }
+
+    /// Whether a frame was refused; throws what is no passing trouble.
+    private func wasRefused(_ result: Errno?) throws(ToolError) -> Bool {
+        switch result {
+        case nil, .resourceTemporarilyUnavailable?, .noBufferSpace?, .interrupted?:
+            downSince = nil
+            return false
         case .resourceBusy?:
             downSince = nil
-            refused += 1
-        case .resourceTemporarilyUnavailable?, .noBufferSpace?, .interrupted?: downSince = nil
+            return true
         case .networkDown?:
             // Up again in a moment, perhaps. What was handed over stays queued.
             let now = Clock.monotonic()
-            let since = downSince ?? now
             if downSince == nil { outages += 1 }
+            let since = downSince ?? now
             downSince = since
             guard now - since < Self.patience else {
                 throw ToolError(
@@ -113,9 +125,9 @@ public final class XDPSender: FrameSender {
                         + "\(device.name) up`")
             }
             usleep(1000)
+            return false
         case .noSuchAddressOrDevice?: throw ToolError(.unavailable, "the device \(device.name) is gone")
-        case let reason?:
-            throw ToolError(.system, "cannot send through \(device.name): \(reason)")
+        case let reason?: throw ToolError(.system, "cannot send through \(device.name): \(reason)")
         }
     }
 }

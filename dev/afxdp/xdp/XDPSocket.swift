@@ -99,6 +99,7 @@ public struct XDPSocket: ~Copyable {
     ///   ``ToolExit/permission`` with the line that helps.
     public init(on device: NetDevice, _ configuration: XDPSocketConfiguration) throws(ToolError) {
         precondition(configuration.chunkCount > 0 && configuration.chunkCount & (configuration.chunkCount - 1) == 0)
+        guard device.isUp else { throw Self.notBound(device, configuration, ENETDOWN) }
         let byteCount = configuration.chunkCount * configuration.chunkByteCount
         let blob = try Self.memory(byteCount, configuration.pages)
         // The socket owns the blob, so the address is good for as long as there is somebody to use it.
@@ -180,7 +181,7 @@ extension XDPSocket {
             var umem: OpaquePointer?
             let registered = xsk_umem__create(
                 &umem, base, UInt64(byteCount), &rings.pointee.fill, &rings.pointee.completion, &umemConfiguration)
-            guard registered == 0, let umem else { throw notRegistered(byteCount, -registered) }
+            guard registered == 0, let umem else { throw notRegistered(byteCount, configuration, -registered) }
 
             var socketConfiguration = xsk_socket_config()
             socketConfiguration.rx_size = UInt32(configuration.chunkCount)
@@ -235,13 +236,16 @@ extension XDPSocket {
             socklen_t(MemoryLayout<UInt32>.size))
     }
 
-    private static func notRegistered(_ byteCount: Int, _ reason: Int32) -> ToolError {
+    private static func notRegistered(
+        _ byteCount: Int, _ configuration: XDPSocketConfiguration, _ reason: Int32
+    ) -> ToolError {
         let what = "cannot register \(byteCount) bytes for AF_XDP"
         switch reason {
         case EPERM, EACCES:
             return ToolError(
                 .permission,
-                "\(what): \(Errno(rawValue: reason)); run as root, or once: \(Permissions.setcapLine(.send))")
+                "\(what): \(Errno(rawValue: reason)); run as root, or once: \(Permissions.setcapLine(configuration.receives ? .receive : .send))"
+            )
         case ENOBUFS, ENOMEM:
             var limit = rlimit()
             getrlimit(__rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue), &limit)
@@ -277,7 +281,8 @@ extension XDPSocket {
         case EPERM, EACCES:
             return ToolError(
                 .permission,
-                "\(what): \(Errno(rawValue: reason)); run as root, or once: \(Permissions.setcapLine(.send))")
+                "\(what): \(Errno(rawValue: reason)); run as root, or once: \(Permissions.setcapLine(configuration.receives ? .receive : .send))"
+            )
         default: return ToolError(.system, "\(what): \(Errno(rawValue: reason))")
         }
     }
@@ -465,7 +470,8 @@ extension XDPSocket {
     func wait(milliseconds: Int32) -> Errno? {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&entry, 1, milliseconds) >= 0 || errno == EINTR else { return Errno(rawValue: errno) }
-        guard Int32(entry.revents) & (POLLERR | POLLHUP | POLLNVAL) != 0 else { return nil }
+        guard entry.revents == 0 else { return nil }
+        // poll(2) does not tell of errors of these sockets.
         var reason: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &reason, &size)

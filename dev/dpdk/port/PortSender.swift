@@ -70,14 +70,20 @@ public final class PortSender: FrameSender {
         frames[0].held.pointee = PFS_DPDK_NOTHING
         frames[0].length = UInt32(producer.writeEnd(after: count, into: frames[0].memory))
         (head, pending) = (0, 1)
-        let isSent = pass(1) == 1
-        giveUpPending()
-        return isSent
+        // A receiver that is behind makes room in a moment.
+        let deadline = Clock.monotonic() + 200_000_000
+        while pass(1) == 0, Clock.monotonic() < deadline { usleep(1000) }
+        defer { giveUpPending() }
+        return pending == 0
     }
 
     public func drain(milliseconds: Int32) throws(ToolError) -> Int {
-        // What the port has taken it may still hold, but nobody can tell.
-        guard let loop else { return 0 }
+        guard let loop else {
+            // What the port has taken it may still hold, and a queue in shared memory goes when this process goes; but nobody
+            // can tell.
+            usleep(UInt32(min(max(0, milliseconds), 20)) * 1000)
+            return 0
+        }
         let deadline = Clock.monotonic() + UInt64(max(0, milliseconds)) * 1_000_000
         // A port that makes frames of its own never runs dry.
         while loop.receiver.poll(loop.work) > 0, Clock.monotonic() < deadline {}

@@ -10,6 +10,9 @@
 
 #include <rte_config.h>
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -44,7 +47,17 @@ const char *pfs_dpdk_error(int number)
 
 int pfs_dpdk_start(int argc, char **argv)
 {
-	return rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
+	/* It prints its usage, and now and then a line, where our report goes. */
+	int output = dup(STDOUT_FILENO);
+	int status;
+
+	fflush(stdout);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	status = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
+	fflush(stdout);
+	dup2(output, STDOUT_FILENO);
+	close(output);
+	return status;
 }
 
 void pfs_dpdk_stop(void)

@@ -73,9 +73,9 @@ struct LoopTests {
                     tool: tool, arguments: ["--no-huge", "--vdev", "net_nonsense0"], status: 69,
                     message: "does not start"),
                 Case(
-                    tool: tool, arguments: ["--no-huge", "--vdev", "net_af_packet0,iface=nosuch"], status: 69,
-                    message: "DPDK"),
-                Case(tool: tool, arguments: ["--no-huge", "--eal", "--nonsense"], status: 69, message: "--nonsense"),
+                    tool: tool, arguments: ["--no-huge", "--vdev", "net_af_packet0,iface=nosuch"], status: 66,
+                    message: "DPDK has none"),
+                Case(tool: tool, arguments: ["--no-huge", "--eal=--nonsense"], status: 69, message: "--nonsense"),
                 Case(tool: tool, arguments: ["--no-huge", "--memory-mb", "1"], status: 64, message: "--memory-mb 1"),
                 Case(
                     tool: tool, arguments: ["--no-huge", "--memory-mb", "16", "--vdev", "net_null0"], status: 69,
@@ -96,7 +96,7 @@ struct LoopTests {
             Case(tool: transmit, arguments: ["--verify"], status: 64, message: "--verify needs --loop"),
             Case(
                 tool: transmit,
-                arguments: ["--no-huge", "--vdev", "net_memif0,role=client,socket=/nonexistent/pfs.sock"], status: 69,
+                arguments: ["--no-huge", "--vdev", "net_memif0,role=server,socket=/pfs-nobody-comes"], status: 69,
                 message: "is the other end there?"),
             Case(tool: receive, arguments: ["--frame-bytes", "100"], status: 64, message: "--frame-bytes 100"),
             Case(tool: probe, arguments: ["--no-huge", "--iface", "a,b"], status: 64, message: "--iface"),
@@ -140,7 +140,8 @@ struct MemifTests {
     }
 
     @Test(arguments: [
-        [], ["--prog", "xor:9,crc32c", "--len", "200", "--crc"], ["--descriptors", "--prog", "add:1,counteq:0"],
+        [], ["--prog", "xor:9,crc32c", "--len", "200", "--crc"],
+        ["--descriptors", "--prog", "add:1,counteq:0", "--dpf", "4"],
     ])
     func verified(more: [String]) throws {
         let socket = socketPath()
