@@ -50,8 +50,8 @@ let src: [Target] = [
     .target(
         name: "PacketFSNetTools",
         dependencies: [
-            "PacketFSNet", "PacketFSTools", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", "CPacketFSShims",
-            argumentParser, systemPackage,
+            "PacketFSNet", "PacketFSTools", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", argumentParser,
+            systemPackage,
         ],
         path: "src/packetfs/nettools", swiftSettings: swift),
 ]
@@ -194,7 +194,7 @@ let tests: [Target] = [
     // What suites that run the tools share.
     .target(name: "ToolTesting", path: "tests/support", swiftSettings: swift),
     .testTarget(
-        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
+        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", "ToolTesting", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
         name: "RingTests",
@@ -225,9 +225,8 @@ let tests: [Target] = [
     .testTarget(
         name: "OsvYeetTests",
         dependencies: [
-            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting", "yeet_afp_tx",
-            "yeet_afp_rx",
-            "yeet_udp_tx", "yeet_udp_rx",
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "PacketFSPCPU", "ToolTesting",
+            "yeet_afp_tx", "yeet_afp_rx", "yeet_udp_tx", "yeet_udp_rx",
         ],
         path: "tests/full_apps/osv-yeet", swiftSettings: swift),
     .testTarget(

@@ -13,7 +13,8 @@ private struct LoadedProgram {
 
 /// Applies records to the blob and adds up what they yield.
 struct TotalsExecutor: ~Copyable, RecordExecutor {
-    private let programs: [LoadedProgram]
+    /// In memory of its own, because an array's elements would be retained for each record.
+    private let programs: UnsafeMutableBufferPointer<LoadedProgram>
     private let carriesProgram: Bool
     private let block: PCoreBlock
     private let blob: UnsafeMutableRawBufferPointer
@@ -37,12 +38,14 @@ struct TotalsExecutor: ~Copyable, RecordExecutor {
         let counted = block.latest
         let totals = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: mix.reducers.count)
         _ = totals.initialize(fromContentsOf: totals.indices.map { counted[total: $0] })
-        programs = zip(mix.entries, mix.totalsOffsets).map { entry, offset in
-            let plan = Plan(entry.program, isa: isa)
-            return LoadedProgram(
-                instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
-                totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
-        }
+        programs = .allocate(capacity: mix.entries.count)
+        _ = programs.initialize(
+            fromContentsOf: zip(mix.entries, mix.totalsOffsets).map { entry, offset in
+                let plan = Plan(entry.program, isa: isa)
+                return LoadedProgram(
+                    instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
+                    totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
+            })
         carriesProgram = parameters.carriesProgram
         self.totals = totals
         self.block = block
@@ -61,6 +64,8 @@ struct TotalsExecutor: ~Copyable, RecordExecutor {
 
     deinit {
         scratch.deallocate()
+        programs.deinitialize()
+        programs.deallocate()
         totals.deallocate()
     }
 

@@ -229,7 +229,7 @@ public final class FrameWork {
 
     private func takePayload(_ view: FrameView, _ payload: UnsafeMutableRawBufferPointer) {
         let isCarried = view.instructionCount > 0 && configuration.runsCarriedPrograms
-        let choice = isCarried ? loaded(view.instructionCount, view.carries, view.instructions) : own
+        let choice = isCarried ? loaded(view.carries, view.instructions) : own
         guard choice != nil || !isCarried else { return }
         mismatch(verifier?.differs(payload: UnsafeRawBufferPointer(payload), of: view.header.sequence))
         guard let choice else { return }
@@ -268,7 +268,7 @@ public final class FrameWork {
             counts.descriptors += UInt64(table.descriptors.count)
             mismatch(verifier?.differs(table.descriptors, of: view.header.sequence))
             let isCarried = record.instructionCount > 0 && configuration.runsCarriedPrograms
-            let choice = isCarried ? loaded(record.instructionCount, record.carries, record.instructions) : own
+            let choice = isCarried ? loaded(record.carries, record.instructions) : own
             guard let choice else { return }
             counts.executed += 1
             counts.workedBytes += table.byteCount
@@ -281,9 +281,7 @@ public final class FrameWork {
     }
 
     /// Which program has these instructions, compiled if it is new; nil, counted as rejected, if it cannot be run.
-    private func loaded(
-        _ count: Int, _ carries: ([Instruction]) -> Bool, _ instructions: () -> [Instruction]
-    ) -> Int? {
+    private func loaded(_ carries: ([Instruction]) -> Bool, _ instructions: () -> [Instruction]) -> Int? {
         if current < programs.count, carries(programs[current].instructions) { return current }
         if let index = programs.firstIndex(where: { carries($0.instructions) }) {
             current = index

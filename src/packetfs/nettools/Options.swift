@@ -1,5 +1,4 @@
 import ArgumentParser
-import CPacketFSShims
 import PacketFSGram
 import PacketFSMemory
 import PacketFSNet
@@ -9,11 +8,14 @@ import PacketFSTools
 /// Options of the program, as all runners have them.
 public struct ProgramChoice: ParsableArguments {
     /// A program of one operation.
-    @Option(help: "A program of one operation: xor, add, counteq, crc32c or fnv.") public var op: String?
+    @Option(help: "A program of one operation: xor, add, counteq, crc32c or fnv.")
+    public var op: String?
     /// Its immediate.
-    @Option(help: "Immediate of --op, 0 to 255, decimal or 0x.") public var imm: String?
+    @Option(help: "Immediate of --op, 0 to 255, decimal or 0x.")
+    public var imm: String?
     /// A program of several.
-    @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.") public var prog: String?
+    @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.")
+    public var prog: String?
 
     /// For the argument parser.
     public init() {}
@@ -29,21 +31,26 @@ public struct ProgramChoice: ParsableArguments {
 /// What both ends of a path must agree on, and what concerns any run.
 public struct CommonOptions: ParsableArguments {
     /// Seed.
-    @Option(help: "Seed of payload, descriptors and blob; the same at both ends.") public var seed: UInt64 = 1
+    @Option(help: "Seed of payload, descriptors and blob; the same at both ends.")
+    public var seed: UInt64 = 1
     /// Size of the blob.
-    @Option(help: "MiB of the blob that descriptors point into; the same at both ends.") public var blobMb = 64
+    @Option(help: "MiB of the blob that descriptors point into; the same at both ends.")
+    public var blobMb = 64
     /// Alignment of descriptors.
-    @Option(help: "Alignment of descriptors in bytes, a power of two; the same at both ends.") public var align:
-        UInt32 = 64
+    @Option(help: "Alignment of descriptors in bytes, a power of two; the same at both ends.")
+    public var align: UInt32 = 64
     /// Seconds.
-    @Option(help: "Seconds to run (default: 5 to send; to receive, until the stream ends).") public var duration:
-        Double?
+    @Option(help: "Seconds to run (default: 5 to send; to receive, until the stream ends).")
+    public var duration: Double?
     /// Milliseconds between reports.
-    @Option(help: "Milliseconds between lines on standard error; 0 for none.") public var reportMs = 500
+    @Option(help: "Milliseconds between lines on standard error; 0 for none.")
+    public var reportMs = 500
     /// CPU.
-    @Option(help: "Run on this CPU only.") public var cpu: Int?
+    @Option(help: "Run on this CPU only.")
+    public var cpu: Int?
     /// JSON.
-    @Flag(help: "Print one JSON document and nothing else.") public var json = false
+    @Flag(help: "Print one JSON document and nothing else.")
+    public var json = false
 
     /// For the argument parser.
     public init() {}
@@ -80,24 +87,32 @@ public struct SendOptions: ParsableArguments {
     /// The program that frames carry.
     @OptionGroup(title: "The program that frames carry") public var choice: ProgramChoice
     /// Bytes of a frame.
-    @Option(help: "Bytes of a frame, link header included; over UDP, of a datagram.") public var len = 1500
+    @Option(help: "Bytes of a frame, link header included; over UDP, of a datagram.")
+    public var len = 1500
     /// Send records.
     @Flag(help: "Send records of descriptors into a blob that both ends hold, instead of payload.")
     public var descriptors = false
     /// Descriptors of a record.
-    @Option(help: "Descriptors of a record (default: as many as fit into --len).") public var dpf: Int?
+    @Option(help: "Descriptors of a record (default: as many as fit into --len).")
+    public var dpf: Int?
     /// Frames.
-    @Option(help: "Stop after so many frames.") public var count: UInt64?
+    @Option(help: "Stop after so many frames.")
+    public var count: UInt64?
     /// Frames handed over at a time.
-    @Option(help: "Frames handed to the kernel or driver at a time, 1 to 4096.") public var batch = 64
+    @Option(help: "Frames handed to the kernel or driver at a time, 1 to 4096.")
+    public var batch = 64
     /// Rate.
-    @Option(help: "Frames per second at most; 0 for as many as go.") public var pps: UInt64 = 0
+    @Option(help: "Frames per second at most; 0 for as many as go.")
+    public var pps: UInt64 = 0
     /// Checksums.
-    @Flag(help: "Give each frame a CRC-32C.") public var crc = false
+    @Flag(help: "Give each frame a CRC-32C.")
+    public var crc = false
     /// Number of the stream.
-    @Option(help: "Number of this run, 0 to 4294967295 (default: drawn).") public var stream: UInt32?
+    @Option(help: "Number of this run, 0 to 4294967295 (default: drawn).")
+    public var stream: UInt32?
     /// End frames.
-    @Option(help: "Frames at the end that say that the stream is over, 0 to 1000.") public var ends = 10
+    @Option(help: "Frames at the end that say that the stream is over, 0 to 1000.")
+    public var ends = 10
 
     /// For the argument parser.
     public init() {}
@@ -162,18 +177,20 @@ public struct ReceiveOptions: ParsableArguments {
     /// The program for frames that bring none.
     @OptionGroup(title: "The program for frames that bring none") public var choice: ProgramChoice
     /// No programs of others.
-    @Flag(help: "Do not run the programs that frames bring, but only --op or --prog.") public var ignorePrograms = false
+    @Flag(help: "Do not run the programs that frames bring, but only --op or --prog.")
+    public var ignorePrograms = false
     /// Compare.
     @Flag(help: "Compare payload or descriptors with what the seed calls for, and results with the reference's.")
     public var verify = false
     /// Frames.
-    @Option(help: "Stop after so many frames.") public var count: UInt64?
+    @Option(help: "Stop after so many frames.")
+    public var count: UInt64?
     /// Silence.
-    @Option(help: "Stop after so many milliseconds without a frame, once there was one; 0 for never.") public
-        var idleMs = 0
+    @Option(help: "Stop after so many milliseconds without a frame, once there was one; 0 for never.")
+    public var idleMs = 0
     /// Number of the stream.
-    @Option(help: "Number of the run to listen to (default: that of the first frame of data).") public var stream:
-        UInt32?
+    @Option(help: "Number of the run to listen to (default: that of the first frame of data).")
+    public var stream: UInt32?
 
     /// For the argument parser.
     public init() {}
@@ -183,14 +200,24 @@ public struct ReceiveOptions: ParsableArguments {
         try common.check()
         guard 0...3_600_000 ~= idleMs else { throw ToolError(.usage, "--idle-ms \(idleMs): must be from 0 to 3600000") }
         if let count, count == 0 { throw ToolError(.usage, "--count 0: at least one frame must be received") }
+        _ = try pages()
         _ = try choice.program()
+    }
+
+    private func pages() throws(ToolError) -> PagePreference {
+        guard let pages = PagePreference(rawValue: pageSize) else {
+            let known = PagePreference.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ToolError(.usage, "--page-size \(pageSize): must be one of \(known)")
+        }
+        return pages
     }
 
     /// The blob that descriptors point into, filled with the seed's pattern.
     public func makeBlob() throws(ToolError) -> HugeBlob {
+        let pages = try pages()
         do throws(MemoryError) {
             let byteCount = common.blobMb << 20
-            let blob = try HugeBlob.create(byteCount: byteCount)
+            let blob = try HugeBlob.create(byteCount: byteCount, pages: pages)
             try blob.fill(seed: common.seed, range: 0..<byteCount)
             return blob
         } catch {

@@ -84,8 +84,8 @@ public enum SendRun {
             if options.pps > 0 {
                 let due = UInt64(Double(now - start) * Double(options.pps) / 1e9) + 1
                 guard due > sent else {
-                    let wait = UInt64(Double(sent) * 1e9 / Double(options.pps)) - min(now - start, .max)
-                    pause(nanoseconds: min(max(wait, 20_000), 50_000_000))
+                    let wait = Double(sent) * 1e9 / Double(options.pps) - Double(now - start)
+                    pause(nanoseconds: UInt64(min(max(wait, 20_000), 50_000_000)))
                     continue
                 }
                 count = Int(min(UInt64(count), due - sent))

@@ -19,7 +19,8 @@ extension VethPair {
     /// Starts a receiver on side b, and comes back once it listens. It ends after 50 s at the latest, whatever happens.
     func receive(_ arguments: [String], listeners: Int = 1) throws -> Tool.Running {
         let running = try packetReceive.start(
-            ["--iface", b.interface, "--duration", "50", "--report-ms", "0", "--json"] + arguments, wrapper: b.wrapper)
+            ["--iface", b.interface, "--duration", "50", "--report-ms", "0", "--json", "--page-size", "4k"] + arguments,
+            wrapper: b.wrapper)
         #expect(running.says("listening", times: listeners), "\(running.errorsSoFar)")
         return running
     }
@@ -27,7 +28,8 @@ extension VethPair {
     /// The same over UDP.
     func receiveDatagrams(_ arguments: [String]) throws -> Tool.Running {
         let running = try datagramReceive.start(
-            ["--bind", b.address, "--duration", "50", "--report-ms", "0", "--json"] + arguments, wrapper: b.wrapper)
+            ["--bind", b.address, "--duration", "50", "--report-ms", "0", "--json", "--page-size", "4k"] + arguments,
+            wrapper: b.wrapper)
         #expect(running.says("listening"), "\(running.errorsSoFar)")
         return running
     }

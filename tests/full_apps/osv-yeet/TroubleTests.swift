@@ -183,6 +183,8 @@ struct TroubleTests {
         Case(
             tool: packetReceive, arguments: ["--iface", "vb", "--block-kb", "5"], status: 64, message: "--block-kb 5"),
         Case(tool: packetReceive, arguments: ["--iface", "vb", "--ring-kb", "1"], status: 64, message: "--ring-kb 1"),
+        Case(
+            tool: packetReceive, arguments: ["--iface", "vb", "--page-size", "8k"], status: 64, message: "auto, 1g, 2m"),
         Case(tool: packetReceive, arguments: ["--iface", "vb", "--blob-mb", "0"], status: 64, message: "--blob-mb 0"),
         Case(tool: datagramSend, arguments: ["--host", "localhost"], status: 64, message: "numeric"),
         Case(
