@@ -90,17 +90,30 @@ public final class PortSender: FrameSender {
         return 0
     }
 
+    /// Writes a burst. Pools give back first what came last: turned round, each buffer gets the payload that it still holds.
     private func write(_ producer: FrameProducer, _ first: UInt64, _ count: Int) {
-        for index in 0..<count {
-            let sequence = first + UInt64(index)
-            let frame = frames[index]
-            if frame.held.pointee == PFS_DPDK_NOTHING {
-                producer.write(sequence, into: frame.memory)
-            } else {
-                producer.rewrite(sequence, over: frame.held.pointee, in: frame.memory)
+        guard let frames = frames.baseAddress else { return }
+        let length = UInt32(producer.byteCount)
+        let last = frames[count - 1].held.pointee
+        if last != PFS_DPDK_NOTHING, PayloadWindows.index(of: last) == PayloadWindows.index(of: first) {
+            for index in 0..<count / 2 {
+                let other = frames[index]
+                frames[index] = frames[count - 1 - index]
+                frames[count - 1 - index] = other
             }
-            frame.held.pointee = sequence
-            frames[index].length = UInt32(producer.byteCount)
+        }
+        var sequence = first
+        for index in 0..<count {
+            let frame = frames + index
+            let held = frame.pointee.held.unsafelyUnwrapped
+            if held.pointee == PFS_DPDK_NOTHING {
+                producer.write(sequence, into: frame.pointee.memory)
+            } else {
+                producer.rewrite(sequence, over: held.pointee, in: frame.pointee.memory)
+            }
+            held.pointee = sequence
+            frame.pointee.length = length
+            sequence += 1
         }
     }
 
