@@ -191,6 +191,9 @@ public struct ReceiveOptions: ParsableArguments {
     /// Number of the stream.
     @Option(help: "Number of the run to listen to (default: that of the first frame of data).")
     public var stream: UInt32?
+    /// Pages of the blob, a ``PacketFSMemory/PagePreference``.
+    @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
+    public var pageSize = PagePreference.automatic.rawValue
 
     /// For the argument parser.
     public init() {}
