@@ -1,4 +1,5 @@
 import CPacketFSDPDK
+import CPacketFSShims
 import Glibc
 import PacketFSNet
 import PacketFSNetTools
@@ -17,6 +18,7 @@ public final class PortSender: FrameSender {
     private let frames: UnsafeMutableBufferPointer<pfs_dpdk_frame>
     @exclusivity(unchecked) private var head = 0
     @exclusivity(unchecked) private var pending = 0
+    @exclusivity(unchecked) private var stallsInARow = 0
     /// What receives, on the same port, what is sent there; looked at after each burst.
     @exclusivity(unchecked) public var loop: (receiver: PortReceiver, work: FrameWork)?
 
@@ -60,8 +62,9 @@ public final class PortSender: FrameSender {
 
     public func waitForRoom(milliseconds: Int32) throws(ToolError) {
         guard loop == nil else { return }
-        // Another process may have to run before there is room.
-        sched_yield()
+        // Room comes in a microsecond, or another process has to run on this CPU before.
+        stallsInARow += 1
+        if stallsInARow > 64 { sched_yield() } else { for _ in 0..<32 { pfs_cpu_relax() } }
     }
 
     public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
@@ -122,6 +125,7 @@ public final class PortSender: FrameSender {
         let sent = Int(pfs_dpdk_send(port.number, frames.baseAddress.map { $0 + head }, UInt32(count)))
         head += sent
         pending -= sent
+        if sent > 0 { stallsInARow = 0 }
         return sent
     }
 
