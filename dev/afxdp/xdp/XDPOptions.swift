@@ -4,6 +4,7 @@ import PacketFSTools
 
 /// Options that both AF_XDP tools have, besides those of all network runners.
 public struct XDPOptions: ParsableArguments {
+    /// Name of the network device.
     @Option(help: "The network device.") public var iface: String
     @Option(help: "Its queue, 0 to 63.") var queue = 0
     @Flag(help: "Demand that the kernel copies frames, which any device can.") var copy = false

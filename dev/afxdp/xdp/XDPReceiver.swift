@@ -52,6 +52,7 @@ public final class XDPReceiver: FrameReceiver {
     /// How frames come, in a few words.
     public var mode: String { "\(program.mode.rawValue), \(socket.copyMode.rawValue)" }
 
+    /// Hands over what has arrived; looks for 50 us before it sleeps. Throws ``ToolExit/unavailable`` when the device is gone.
     public func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
         if let count = take(work) { return count }
         socket.wakeForFilling()

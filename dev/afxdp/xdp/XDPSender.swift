@@ -41,6 +41,8 @@ public final class XDPSender: FrameSender {
     /// The longest frame that a chunk of so many bytes has room for.
     public static func room(chunkByteCount: Int) -> Int { chunkByteCount - frameOffset }
 
+    /// Writes frames into free chunks and has the kernel send them. Throws ``ToolExit/unavailable`` for a device that is gone, or
+    /// down for ten seconds.
     public func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
         socket.reclaim()
         var sequence = first
@@ -59,6 +61,7 @@ public final class XDPSender: FrameSender {
         return taken
     }
 
+    /// Has the kernel go on, and waits 50 us if no chunk came back; errors as for ``send(_:first:count:)``.
     public func waitForRoom(milliseconds: Int32) throws(ToolError) {
         try kick()
         socket.reclaim()
@@ -67,6 +70,7 @@ public final class XDPSender: FrameSender {
         usleep(50)
     }
 
+    /// Sends an end frame in a chunk of its own; errors as for ``send(_:first:count:)``.
     public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
         socket.reclaim()
         let held = held
@@ -78,6 +82,7 @@ public final class XDPSender: FrameSender {
         return taken > 0
     }
 
+    /// Waits until all chunks have come back; errors as for ``send(_:first:count:)``.
     public func drain(milliseconds: Int32) throws(ToolError) -> Int {
         let deadline = Clock.monotonic() + UInt64(max(0, milliseconds)) * 1_000_000
         socket.reclaim()

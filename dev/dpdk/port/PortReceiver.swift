@@ -39,6 +39,7 @@ public final class PortReceiver: FrameReceiver {
     /// Frames that the port gave, per second between the first and the last time that it gave any.
     public var polledPerSecond: Double { last > first ? Double(polled) * 1e9 / Double(last - first) : 0 }
 
+    /// Receives up to 64 bursts; polls for at most so many milliseconds for the first. Never throws.
     public func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
         let start = Clock.monotonic()
         var now = start

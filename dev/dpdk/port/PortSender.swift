@@ -42,6 +42,7 @@ public final class PortSender: FrameSender {
         frames.deallocate()
     }
 
+    /// Writes and sends bursts until the port takes no more. What it does not take stays written. Never throws.
     public func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
         var taken = 0
         while taken < count {
@@ -60,6 +61,7 @@ public final class PortSender: FrameSender {
         return taken
     }
 
+    /// Spins for a moment; after many in a row gives the CPU away. Never throws.
     public func waitForRoom(milliseconds: Int32) throws(ToolError) {
         guard loop == nil else { return }
         // Room comes in a microsecond, or another process has to run on this CPU before.
@@ -67,6 +69,7 @@ public final class PortSender: FrameSender {
         if stallsInARow > 64 { sched_yield() } else { for _ in 0..<32 { pfs_cpu_relax() } }
     }
 
+    /// Sends an end frame, for which it waits at most 200 ms for room. Frames that were written and not taken are given up.
     public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
         giveUpPending()
         guard pfs_dpdk_take(pool, frames.baseAddress, 1) == 1 else { return false }
@@ -80,6 +83,8 @@ public final class PortSender: FrameSender {
         return pending == 0
     }
 
+    /// With a loop, receives until nothing comes any more; else gives the other end up to 20 ms. Always 0: a port does not tell what
+    /// it still holds.
     public func drain(milliseconds: Int32) throws(ToolError) -> Int {
         guard let loop else {
             // What the port has taken it may still hold, and a queue in shared memory goes when this process goes; but nobody
