@@ -2,7 +2,11 @@
 //
 // The map of the house: every target, grouped by tier. A tier may depend on itself and on the tiers above it in this
 // file, never downwards (tests/architecture checks that).
+import Foundation
 import PackageDescription
+
+// What not every machine has; its targets and products are at the end of each list.
+let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethdev.h")
 
 let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 let c: [CSetting] = [
@@ -89,6 +93,71 @@ let staging: [Target] = [
         path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
+// dev: prototypes and probes.
+let dev: [Target] = [
+    .systemLibrary(
+        name: "CXDP", path: "dev/afxdp/cxdp", pkgConfig: "libxdp", providers: [.apt(["libxdp-dev", "libbpf-dev"])]),
+    .target(
+        name: "PacketFSXDP",
+        dependencies: [
+            "CXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", "CPacketFSShims",
+            argumentParser,
+            systemPackage,
+        ],
+        path: "dev/afxdp/xdp", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_probe",
+        dependencies: ["PacketFSXDP", "PacketFSNet", "PacketFSTools", "PacketFSGram", argumentParser, systemPackage],
+        path: "dev/afxdp/pfs_afxdp_probe", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_tx",
+        dependencies: [
+            "PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", argumentParser,
+        ],
+        path: "dev/afxdp/pfs_afxdp_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_afxdp_rx",
+        dependencies: [
+            "PacketFSXDP", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", "PacketFSMemory",
+            argumentParser, systemPackage,
+        ],
+        path: "dev/afxdp/pfs_afxdp_rx", swiftSettings: swift),
+]
+
+// The tools over DPDK, where libdpdk-dev is installed.
+let dpdk: [Target] = [
+    .target(
+        name: "CPacketFSDPDK", path: "dev/dpdk/shim",
+        // Links to where Debian keeps the headers: SwiftPM looks for headers inside the package only, and cannot parse
+        // libdpdk.pc, which asks for a processor by -march. The shim says what it needs of that.
+        cSettings: c + ["dpdk", "x86_64", "aarch64"].map { .headerSearchPath("../headers/\($0)") },
+        linkerSettings: ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_eal"].map { .linkedLibrary($0) }),
+    .target(
+        name: "PacketFSDPDK",
+        dependencies: [
+            "CPacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "CPacketFSShims", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/port", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_probe", dependencies: ["PacketFSDPDK", "PacketFSTools", argumentParser, systemPackage],
+        path: "dev/dpdk/pfs_dpdk_probe", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_tx",
+        dependencies: [
+            "PacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/pfs_dpdk_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_dpdk_rx",
+        dependencies: [
+            "PacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSMemory", argumentParser,
+            systemPackage,
+        ],
+        path: "dev/dpdk/pfs_dpdk_rx", swiftSettings: swift),
+]
+
 // full_apps: complete applications.
 let fullApps: [Target] = [
     .target(
@@ -160,6 +229,18 @@ let tests: [Target] = [
             "yeet_afp_tx", "yeet_afp_rx", "yeet_udp_tx", "yeet_udp_rx",
         ],
         path: "tests/full_apps/osv-yeet", swiftSettings: swift),
+    .testTarget(
+        name: "XDPTests",
+        dependencies: [
+            "PacketFSNet", "PacketFSGram", "PacketFSMemory", "pfs_afxdp_probe", "pfs_afxdp_tx", "pfs_afxdp_rx",
+            "yeet_afp_tx", "yeet_afp_rx", "ToolTesting",
+        ],
+        path: "tests/dev/afxdp", swiftSettings: swift),
+    .testTarget(
+        name: "DPDKTests",
+        dependencies: ["yeet_afp_rx", "pfs_afxdp_tx", "ToolTesting"]
+            + (hasDPDK ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"] : []),
+        path: "tests/dev/dpdk", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 
@@ -176,16 +257,21 @@ let package = Package(
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
+        .executable(name: "pfs_afxdp_probe", targets: ["pfs_afxdp_probe"]),
+        .executable(name: "pfs_afxdp_tx", targets: ["pfs_afxdp_tx"]),
+        .executable(name: "pfs_afxdp_rx", targets: ["pfs_afxdp_rx"]),
         .executable(name: "yeet_afp_tx", targets: ["yeet_afp_tx"]),
         .executable(name: "yeet_afp_rx", targets: ["yeet_afp_rx"]),
         .executable(name: "yeet_udp_tx", targets: ["yeet_udp_tx"]),
         .executable(name: "yeet_udp_rx", targets: ["yeet_udp_rx"]),
-    ],
+    ]
+        + (hasDPDK
+            ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : []),
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + fullApps + tests,
+    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )

@@ -6,6 +6,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root" || exit
 logs=$root/.build-logs
 
+# SwiftPM keeps what the manifest said for as long as its text and the environment stay the same; whether it found DPDK is
+# neither. Here it becomes a part of the environment, so that installing DPDK makes a difference.
+if [[ -e /usr/include/dpdk/rte_ethdev.h ]]; then PACKETFS_DPDK=yes; else PACKETFS_DPDK=no; fi
+export PACKETFS_DPDK
+
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
 # die STATUS MESSAGE...: exit statuses follow sysexits, as in the tools (69: not available here).

@@ -198,6 +198,7 @@ public enum ReceiveRun {
         var ticker = Ticker(name: name, unit: "received", milliseconds: options.common.reportMs, start: start)
         var seen: UInt64 = 0
         var asked: String?
+        var nextLook = start
         ready()
         while true {
             // Short enough to notice a signal, a deadline and silence in time.
@@ -210,7 +211,11 @@ public enum ReceiveRun {
                 seen = frames
             }
             if work.hasEnded { figures.endedBy = "end" } else if frames >= limit { figures.endedBy = "count" }
-            if let signal = signals.take() { asked = "signal \(signal)" }
+            // A system call: too dear for each batch of a fast path.
+            if now >= nextLook {
+                nextLook = now + 1_000_000
+                if let signal = signals.take() { asked = "signal \(signal)" }
+            }
             if let asked, got == 0 || !finishesWhenAsked { figures.endedBy = asked }
             if now >= deadline { figures.endedBy = "duration" }
             if seen > 0, now - figures.lastNs > patience { figures.endedBy = "idle" }

@@ -69,15 +69,20 @@ public enum SendRun {
         let deadline = start + UInt64(seconds * 1e9)
         var ticker = Ticker(name: name, unit: "sent", milliseconds: options.common.reportMs, start: start)
         var sent: UInt64 = 0
+        var nextLook = start
         while sent < limit {
             let now = Clock.monotonic()
             if now >= deadline {
                 figures.endedBy = "duration"
                 break
             }
-            if let signal = signals.take() {
-                figures.endedBy = "signal \(signal)"
-                break
+            // A system call: too dear for each batch of a fast path.
+            if now >= nextLook {
+                nextLook = now + 1_000_000
+                if let signal = signals.take() {
+                    figures.endedBy = "signal \(signal)"
+                    break
+                }
             }
             ticker.show(now, frames: sent, bytes: sent * UInt64(producer.byteCount))
             var count = Int(min(UInt64(options.batch), limit - sent))

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#if defined(__x86_64__)
+/*
+ * DPDK's inline functions use the instructions that its Debian packages are compiled for, SSE 4.2,
+ * which it checks for when it starts.
+ */
+#include <immintrin.h>
+#pragma clang attribute push(__attribute__((target("sse4.2"))), apply_to = function)
+#endif
+
+#include <rte_config.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+#include <rte_version.h>
+
+#include "pfs_dpdk.h"
+
+/*
+ * Where a frame begins in a buffer beyond DPDK's own headroom: payload behind 14 and 32 bytes of
+ * headers then begins on a cache line, and a record where its fields are aligned.
+ */
+#define FRAME_OFFSET 18
+#define PRIVATE_BYTES 64
+
+static uint64_t *held(struct rte_mbuf *mbuf)
+{
+	return rte_mbuf_to_priv(mbuf);
+}
+
+const char *pfs_dpdk_version(void)
+{
+	return rte_version();
+}
+
+const char *pfs_dpdk_error(int number)
+{
+	return rte_strerror(number < 0 ? -number : number);
+}
+
+int pfs_dpdk_start(int argc, char **argv)
+{
+	/* It prints its usage, and now and then a line, where our report goes. */
+	int output = dup(STDOUT_FILENO);
+	int status;
+
+	fflush(stdout);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	status = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
+	fflush(stdout);
+	dup2(output, STDOUT_FILENO);
+	close(output);
+	return status;
+}
+
+void pfs_dpdk_stop(void)
+{
+	rte_eal_cleanup();
+}
+
+int pfs_dpdk_has_huge_pages(void)
+{
+	return rte_eal_has_hugepages();
+}
+
+int pfs_dpdk_add(const char *name, const char *arguments)
+{
+	return rte_eal_hotplug_add("vdev", name, arguments);
+}
+
+int pfs_dpdk_remove(const char *name)
+{
+	return rte_eal_hotplug_remove("vdev", name);
+}
+
+int pfs_dpdk_ports(uint16_t *ports, int capacity)
+{
+	int count = 0;
+	uint16_t port;
+
+	RTE_ETH_FOREACH_DEV(port)
+	{
+		if (count < capacity)
+			ports[count++] = port;
+	}
+	return count;
+}
+
+int pfs_dpdk_port_of(const char *name, uint16_t *port)
+{
+	return rte_eth_dev_get_port_by_name(name, port);
+}
+
+int pfs_dpdk_link_is_up(uint16_t port)
+{
+	struct rte_eth_link link;
+
+	return !rte_eth_link_get_nowait(port, &link) && link.link_status == RTE_ETH_LINK_UP;
+}
+
+int pfs_dpdk_describe(uint16_t port, struct pfs_dpdk_port *result)
+{
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr address;
+	struct rte_eth_link link;
+	int status = rte_eth_dev_info_get(port, &info);
+
+	if (status)
+		return status;
+	memset(result, 0, sizeof(*result));
+	rte_eth_dev_get_name_by_port(port, result->name);
+	snprintf(result->driver, sizeof(result->driver), "%s", info.driver_name);
+	if (!rte_eth_macaddr_get(port, &address))
+		memcpy(result->mac, address.addr_bytes, sizeof(result->mac));
+	rte_eth_dev_get_mtu(port, &result->mtu);
+	result->max_rx_queues = info.max_rx_queues;
+	result->max_tx_queues = info.max_tx_queues;
+	result->rx_descriptors = info.rx_desc_lim.nb_max;
+	result->tx_descriptors = info.tx_desc_lim.nb_max;
+	result->max_frame = info.max_rx_pktlen;
+	if (!rte_eth_link_get_nowait(port, &link)) {
+		result->link_is_up = link.link_status == RTE_ETH_LINK_UP;
+		result->link_mbps = link.link_speed;
+	}
+	return 0;
+}
+
+static void clear_held(struct rte_mempool *pool, void *argument, void *object, unsigned int index)
+{
+	(void)pool;
+	(void)argument;
+	(void)index;
+	*held(object) = PFS_DPDK_NOTHING;
+}
+
+struct rte_mempool *pfs_dpdk_pool(const char *name, unsigned int count, unsigned int frame_bytes,
+				  int *error)
+{
+	unsigned int room = RTE_ALIGN_CEIL(frame_bytes + FRAME_OFFSET, 64) + RTE_PKTMBUF_HEADROOM;
+	struct rte_mempool *pool =
+	    rte_pktmbuf_pool_create(name, count, 256, PRIVATE_BYTES, (uint16_t)room, SOCKET_ID_ANY);
+
+	*error = pool ? 0 : -rte_errno;
+	if (pool)
+		rte_mempool_obj_iter(pool, clear_held, NULL);
+	return pool;
+}
+
+void pfs_dpdk_free_pool(struct rte_mempool *pool)
+{
+	rte_mempool_free(pool);
+}
+
+int pfs_dpdk_open(uint16_t port, struct rte_mempool *pool, uint16_t *rx_descriptors,
+		  uint16_t *tx_descriptors)
+{
+	struct rte_eth_conf configuration = {0};
+	struct rte_eth_dev_info info;
+	int socket = rte_eth_dev_socket_id(port);
+	int status = rte_eth_dev_info_get(port, &info);
+
+	if (status)
+		return status;
+	/* Allowed only for buffers of one pool that nobody else refers to, which is what we send.
+	 */
+	if (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+		configuration.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	status = rte_eth_dev_configure(port, 1, 1, &configuration);
+	if (!status)
+		status = rte_eth_dev_adjust_nb_rx_tx_desc(port, rx_descriptors, tx_descriptors);
+	if (!status)
+		status = rte_eth_rx_queue_setup(port, 0, *rx_descriptors, (unsigned int)socket,
+						NULL, pool);
+	if (!status)
+		status =
+		    rte_eth_tx_queue_setup(port, 0, *tx_descriptors, (unsigned int)socket, NULL);
+	return status ? status : rte_eth_dev_start(port);
+}
+
+void pfs_dpdk_close(uint16_t port)
+{
+	rte_eth_dev_stop(port);
+	rte_eth_dev_close(port);
+}
+
+int pfs_dpdk_count(uint16_t port, struct pfs_dpdk_counters *result)
+{
+	struct rte_eth_stats stats;
+	int status = rte_eth_stats_get(port, &stats);
+
+	if (status)
+		return status;
+	result->received = stats.ipackets;
+	result->sent = stats.opackets;
+	result->missed = stats.imissed;
+	result->receive_errors = stats.ierrors;
+	result->send_errors = stats.oerrors;
+	result->no_buffer = stats.rx_nombuf;
+	return 0;
+}
+
+unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *frames,
+			   unsigned int count)
+{
+	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+
+	if (count > PFS_DPDK_BURST || rte_pktmbuf_alloc_bulk(pool, mbufs, count))
+		return 0;
+	for (unsigned int i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = mbufs[i];
+
+		mbuf->data_off += FRAME_OFFSET;
+		frames[i].data = rte_pktmbuf_mtod(mbuf, void *);
+		frames[i].held = held(mbuf);
+		frames[i].mbuf = mbuf;
+		frames[i].length = 0;
+		frames[i].room = rte_pktmbuf_tailroom(mbuf);
+	}
+	return count;
+}
+
+unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count)
+{
+	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+
+	if (count > PFS_DPDK_BURST)
+		count = PFS_DPDK_BURST;
+	for (unsigned int i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = frames[i].mbuf;
+
+		mbuf->data_len = (uint16_t)frames[i].length;
+		mbuf->pkt_len = frames[i].length;
+		mbufs[i] = mbuf;
+	}
+	return rte_eth_tx_burst(port, 0, mbufs, (uint16_t)count);
+}
+
+unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own,
+			      struct pfs_dpdk_frame *frames, unsigned int count)
+{
+	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+
+	if (count > PFS_DPDK_BURST)
+		count = PFS_DPDK_BURST;
+	count = rte_eth_rx_burst(port, 0, mbufs, (uint16_t)count);
+	for (unsigned int i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = mbufs[i];
+
+		/* Of a frame in several buffers only the first part: it is refused as cut short. */
+		frames[i].data = rte_pktmbuf_mtod(mbuf, void *);
+		frames[i].length = rte_pktmbuf_data_len(mbuf);
+		frames[i].mbuf = mbuf;
+		rte_prefetch0(frames[i].data);
+		if (mbuf->pool == own)
+			*held(mbuf) = PFS_DPDK_NOTHING;
+	}
+	return count;
+}
+
+void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count)
+{
+	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+
+	if (count > PFS_DPDK_BURST)
+		count = PFS_DPDK_BURST;
+	for (unsigned int i = 0; i < count; i++)
+		mbufs[i] = frames[i].mbuf;
+	rte_pktmbuf_free_bulk(mbufs, count);
+}
+
+#if defined(__x86_64__)
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DPDK for Swift. Its headers are macros and inline functions over structures with unions of bit
+ * fields, and need include paths and an instruction set that a Swift target cannot be given: so
+ * none of them is included here, and what is inline there is called a burst at a time.
+ *
+ * Functions return 0 or a negative errno unless they say otherwise. All of this belongs to one
+ * thread.
+ */
+#ifndef PFS_DPDK_H
+#define PFS_DPDK_H
+
+#include <stdint.h>
+
+struct rte_mempool;
+
+/* The most frames of one burst. */
+#define PFS_DPDK_BURST 256
+
+/* What a buffer holds that was never written, or was changed by others. */
+#define PFS_DPDK_NOTHING 0xFFFFFFFFFFFFFFFFULL
+
+/* A frame in a buffer of DPDK's (an mbuf). */
+struct pfs_dpdk_frame {
+	/* Its first byte. */
+	void *data;
+	/* Which frame of ours the buffer still holds; survives the buffer's way through the pool.
+	 */
+	uint64_t *held;
+	void *mbuf;
+	/* Bytes of a received frame; of a frame to be sent, to be filled in. */
+	uint32_t length;
+	/* Bytes from data to the end of the buffer. */
+	uint32_t room;
+};
+
+/* What DPDK says of a port. */
+struct pfs_dpdk_port {
+	char name[64];
+	char driver[32];
+	unsigned char mac[6];
+	unsigned char link_is_up;
+	uint16_t mtu;
+	uint16_t max_rx_queues, max_tx_queues;
+	uint16_t rx_descriptors, tx_descriptors;
+	uint32_t max_frame;
+	uint32_t link_mbps;
+};
+
+/* What a started port has counted. */
+struct pfs_dpdk_counters {
+	uint64_t received, sent, missed, receive_errors, send_errors, no_buffer;
+};
+
+const char *pfs_dpdk_version(void);
+/* What an errno of DPDK's means: it has some of its own. */
+const char *pfs_dpdk_error(int number);
+
+/* Starts DPDK's environment; arguments as of a program, the first being its name. */
+int pfs_dpdk_start(int argc, char **argv);
+void pfs_dpdk_stop(void);
+/* Whether memory is on huge pages. */
+int pfs_dpdk_has_huge_pages(void);
+
+/* Adds a virtual device such as net_null0, and removes it again. */
+int pfs_dpdk_add(const char *name, const char *arguments);
+int pfs_dpdk_remove(const char *name);
+
+/* Numbers of the ports there are; returns how many. */
+int pfs_dpdk_ports(uint16_t *ports, int capacity);
+int pfs_dpdk_port_of(const char *name, uint16_t *port);
+int pfs_dpdk_describe(uint16_t port, struct pfs_dpdk_port *result);
+int pfs_dpdk_link_is_up(uint16_t port);
+
+/*
+ * A pool of count buffers for frames of up to frame_bytes; NULL and the negative errno in error on
+ * failure.
+ */
+struct rte_mempool *pfs_dpdk_pool(const char *name, unsigned int count, unsigned int frame_bytes,
+				  int *error);
+
+/* Ends a pool of which no port holds a buffer any more. */
+void pfs_dpdk_free_pool(struct rte_mempool *pool);
+
+/*
+ * Sets a port up with one queue each way, frames received going to buffers of pool, and starts it.
+ * Asks for so many descriptors and takes what the port has; tells both.
+ */
+int pfs_dpdk_open(uint16_t port, struct rte_mempool *pool, uint16_t *rx_descriptors,
+		  uint16_t *tx_descriptors);
+void pfs_dpdk_close(uint16_t port);
+int pfs_dpdk_count(uint16_t port, struct pfs_dpdk_counters *result);
+
+/* Takes count (at most PFS_DPDK_BURST) empty buffers out of a pool: all or, returning 0, none. */
+unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *frames,
+			   unsigned int count);
+/* Sends a burst (rte_eth_tx_burst); returns how many of the first were taken, whose buffers are
+ * gone. */
+unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count);
+/*
+ * Receives a burst (rte_eth_rx_burst) of at most count; returns how many. Sets data, length and
+ * mbuf only. own is the pool that this process sends from, or NULL: a buffer that comes back from
+ * there holds nothing any more, because the receiver may change it.
+ */
+unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own,
+			      struct pfs_dpdk_frame *frames, unsigned int count);
+/* Gives buffers back to their pool. */
+void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count);
+
+#endif
