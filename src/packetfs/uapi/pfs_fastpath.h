@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR MIT) */
 /*
- * The shared-memory ring of PacketFS: one producer, one consumer, a region of memory that both have
- * mapped.
+ * The shared-memory ring of PacketFS: one producer, one consumer, a region of memory that both
+ * have mapped.
  *
  * A region is
  *
  *	[struct pfs_fp_ring_hdr][__u32 slots[slots]][pad to PFS_FP_LINE][slab]
  *
  * and looks the same whether it is a memfd between two processes or the mapping of
- * /dev/pfs_fastpath. It holds offsets and indices only, never pointers. All fields are in host byte
- * order: a region never leaves its machine.
+ * /dev/pfs_fastpath. It holds offsets and indices only, never pointers. All fields are in host
+ * byte order: a region never leaves its machine.
  *
- * Indices run freely over 32 bits and wrap; entry i lives in slots[i & mask]. As in the kernel's
- * circular buffers the producer owns head, the consumer owns tail, head - tail (mod 2^32) entries
- * are in the ring, and it is empty when the two are equal. A slot holds the position of a record in
- * the slab, in units of PFS_FP_SLAB_UNIT bytes, so that 32 bits reach 256 GiB. A region without a
- * slab is a plain queue of 32-bit values.
+ * Indices run freely over 32 bits and wrap; entry i lives in slots[i & mask]. As in the
+ * kernel's circular buffers the producer owns head, the consumer owns tail, head - tail (mod
+ * 2^32) entries are in the ring, and it is empty when the two are equal. A slot holds the
+ * position of a record in the slab, in units of PFS_FP_SLAB_UNIT bytes, so that 32 bits reach
+ * 256 GiB. A region without a slab is a plain queue of 32-bit values.
  *
- * Each side owns one line and is the only one to write it, except for the word on which the other
- * side sleeps. That word stands on the line of the side that rings, because the ringer reads it
- * after every publication: there it hits a line that it owns anyway, and the sleeper pays for one
- * transfer of that line when it goes to sleep, which is slow as it is. On the sleeper's own line
- * every publication would drag over a line that the sleeper keeps writing.
+ * Each side owns one line and is the only one to write it, except for the word on which the
+ * other side sleeps. That word stands on the line of the side that rings, because the ringer
+ * reads it after every publication: there it hits a line that it owns anyway, and the sleeper
+ * pays for one transfer of that line when it goes to sleep, which is slow as it is. On the
+ * sleeper's own line every publication would drag over a line that the sleeper keeps writing.
  *
  * Nothing in the region can be trusted: read each field once, check the copy, and use only the
  * copy.
@@ -86,8 +86,8 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_
  * /dev/pfs_fastpath: regions between processes that are no relatives
  *
  * The module offers a fixed number of channels, /dev/pfs_fastpath, /dev/pfs_fastpath1,
- * /dev/pfs_fastpath2 and so on (module parameter channels). Two processes meet by opening the same
- * one. A channel has one region or none:
+ * /dev/pfs_fastpath2 and so on (module parameter channels). Two processes meet by opening the
+ * same one. A channel has one region or none:
  *
  *	empty --SETUP--> ready --RESET--> empty
  *
@@ -104,25 +104,25 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_
  * region that the channel has then. It stays bound until it is closed, and gets ESTALE once the
  * region has been reset: it never meets the next region by accident.
  *
- * Roles: a role is held by an open file (all descriptors that dup, fork or a socket made of it),
- * by one at a time, from ATTACH until the file is closed everywhere *and* its mappings are gone;
- *the kernel does both when a process ends, however it ends. One file may hold both roles. The
- *region and what is in it stay; the next holder carries on where the ring stands.
+ * Roles: a role is held by an open file (all descriptors that dup, fork or a socket made of
+ * it), by one at a time, from ATTACH until the file is closed everywhere *and* its mappings are
+ * gone; the kernel does both when a process ends, however it ends. One file may hold both
+ * roles. The region and what is in it stay; the next holder carries on where the ring stands.
  *
  * Mappings: a mapping that can be written needs a role. Without one, or with a file opened
  * O_RDONLY, mapping is for looking only. A mapping keeps the region's memory until it is gone,
  * whatever happens to file, channel and module meanwhile. It does not grow with mremap, may be
- *moved and partly unmapped, and is not inherited by fork. The module cannot be unloaded while a
- *file is open or a mapping is left.
+ * moved and partly unmapped, and is not inherited by fork. The module cannot be unloaded while
+ * a file is open or a mapping is left.
  *
  * Sleeping: futexes do not work in this memory. A consumer that finds nothing stores 1 into
- * consumer_sleeps, issues a full fence, looks at the ring again, and calls poll for POLLIN, which
- *is there as soon as consumer_sleeps is not 1. A producer that published issues a full fence, looks
- *at consumer_sleeps, and if it is 1 stores 0 and calls PFS_FP_IOC_DOORBELL with
- * PFS_FP_ROLE_CONSUMER. A producer without space does the same with producer_sleeps and POLLOUT.
- * A sleeper that wakes stores 0 into its word, too. Wake-ups for nothing happen. Whoever writes
- *nonsense into these words causes wake-ups for nothing or a sleep that lasts to its timeout,
- *nothing else.
+ * consumer_sleeps, issues a full fence, looks at the ring again, and calls poll for POLLIN,
+ * which is there as soon as consumer_sleeps is not 1. A producer that published issues a full
+ * fence, looks at consumer_sleeps, and if it is 1 stores 0 and calls PFS_FP_IOC_DOORBELL with
+ * PFS_FP_ROLE_CONSUMER. A producer without space does the same with producer_sleeps and
+ * POLLOUT. A sleeper that wakes stores 0 into its word, too. Wake-ups for nothing happen.
+ * Whoever writes nonsense into these words causes wake-ups for nothing or a sleep that lasts to
+ * its timeout, nothing else.
  *
  * poll tells, of the roles that the file holds:
  *
@@ -132,23 +132,25 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_
  *	POLLHUP		the file's region has been reset
  *	POLLERR		the file holds no role
  *
- * The byte-range locks by which the user-space library claims its roles work on the device as on
- *any file; the module neither needs nor notices them.
+ * The byte-range locks by which the user-space library claims its roles work on the device as
+ * on any file; the module neither needs nor notices them.
  *
  * Trust: the module reads two words of a region after SETUP, the sleepers', and decides nothing
- *with them but whether poll has something to tell.
+ * with them but whether poll has something to tell.
  *
- * Who may call: whoever may open the device, mode 0660; the udev rule gives it the group packetfs.
- * SETUP, ATTACH, RESET and DOORBELL need a file opened for reading and writing, INFO any. All may
- * be called from any thread at any time.
+ * Who may call: whoever may open the device, mode 0660; the udev rule gives it the group
+ * packetfs. SETUP, ATTACH, RESET and DOORBELL need a file opened for reading and writing, INFO
+ * any. All may be called from any thread at any time.
  *
- * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl; EBADF
- * not opened for reading and writing; ESTALE the region to which this file is bound has been reset:
- * close it and open anew; EINTR a fatal signal came. In addition each call tells its own below.
+ * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl;
+ * EBADF not opened for reading and writing; ESTALE the region to which this file is bound has
+ * been reset: close it and open anew; EINTR a fatal signal came. In addition each call tells
+ * its own below.
  */
 
 /*
- * PFS_FP_IOC_SETUP: makes the channel's region, all zero but for the header, with an empty ring.
+ * PFS_FP_IOC_SETUP: makes the channel's region, all zero but for the header, with an empty
+ * ring.
  *
  *	EINVAL	slots is no power of two, ring_bytes is too small for header and slots, or flags is
  *		not 0
@@ -164,16 +166,16 @@ struct pfs_fp_setup {
 };
 
 /*
- * PFS_FP_IOC_RESET: takes the region from the channel, which is empty then. Its argument points to
- * flags. Memory is freed with the last mapping.
+ * PFS_FP_IOC_RESET: takes the region from the channel, which is empty then. Its argument points
+ * to flags. Memory is freed with the last mapping.
  *
  *	EINVAL	unknown flags
  *	ENXIO	the channel has no region
  *	EBUSY	the region is mapped, or a file (be it this one) holds a role; not with
  *		PFS_FP_RESET_FORCE
  *
- * A file that is bound to the region that is reset gets ESTALE and POLLHUP from then on, even the
- * caller's. Mappings stay as they are: the two sides can go on, unnoticed by the channel.
+ * A file that is bound to the region that is reset gets ESTALE and POLLHUP from then on, even
+ * the caller's. Mappings stay as they are: the two sides can go on, unnoticed by the channel.
  */
 #define PFS_FP_RESET_FORCE 1U /* reset it although it is in use */
 
@@ -189,8 +191,8 @@ struct pfs_fp_setup {
 #define PFS_FP_ROLE_CONSUMER 2U
 
 /*
- * PFS_FP_IOC_DOORBELL: wakes the holder of the role to which its argument points out of poll. The
- * ringer has stored 0 into that side's word before.
+ * PFS_FP_IOC_DOORBELL: wakes the holder of the role to which its argument points out of poll.
+ * The ringer has stored 0 into that side's word before.
  *
  *	EINVAL	not exactly one role
  *	EPERM	this file does not hold the other role
@@ -199,9 +201,9 @@ struct pfs_fp_setup {
  */
 
 /*
- * PFS_FP_IOC_INFO: tells about the channel's region, or, with a file that is bound, about the one
- * to which it is bound. It never fails with ESTALE; PFS_FP_INFO_STALE tells. Without a region all
- * but the limits and the channel are 0.
+ * PFS_FP_IOC_INFO: tells about the channel's region, or, with a file that is bound, about the
+ * one to which it is bound. It never fails with ESTALE; PFS_FP_INFO_STALE tells. Without a
+ * region all but the limits and the channel are 0.
  */
 #define PFS_FP_INFO_READY 1U /* there is a region */
 #define PFS_FP_INFO_BOUND 2U /* and this file is bound to it */
@@ -227,7 +229,8 @@ struct pfs_fp_info {
 };
 
 /*
- * mmap: maps part of the region or all of it. Offset and length count from the start of the region.
+ * mmap: maps part of the region or all of it. Offset and length count from the start of the
+ * region.
  *
  *	EINVAL	the range ends behind map_bytes, or MAP_PRIVATE
  *	ENXIO	the channel has no region
