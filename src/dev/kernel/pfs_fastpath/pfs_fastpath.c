@@ -307,7 +307,8 @@ static int pfs_fp_doorbell(struct pfs_fp_file *file, u32 role)
 		return -ESTALE;
 	/*
 	 * The ringer stored 0 into the sleeper's word, then comes here; the sleeper queues itself,
-	 * then reads the word. Both take the queue's lock in between, so one of them sees the other.
+	 * then reads the word. Both take the queue's lock in between, so one of them sees the
+	 * other.
 	 */
 	if (role == PFS_FP_ROLE_CONSUMER)
 		wake_up_interruptible_poll(&region->wait, EPOLLIN | EPOLLRDNORM);
@@ -371,8 +372,8 @@ static long pfs_fp_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	default:
 		return -ENOTTY;
 	}
-	if (cmd != PFS_FP_IOC_INFO && (filp->f_mode & (FMODE_READ | FMODE_WRITE)) !=
-				       (FMODE_READ | FMODE_WRITE))
+	if (cmd != PFS_FP_IOC_INFO &&
+	    (filp->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE))
 		return -EBADF;
 	if (ret)
 		return ret;
@@ -443,8 +444,8 @@ static void pfs_fp_vm_close(struct vm_area_struct *vma)
 }
 
 static const struct vm_operations_struct pfs_fp_vm_ops = {
-	.open = pfs_fp_vm_open,
-	.close = pfs_fp_vm_close,
+    .open = pfs_fp_vm_open,
+    .close = pfs_fp_vm_close,
 };
 
 static void pfs_fp_vm_flags(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
@@ -530,13 +531,13 @@ static int pfs_fp_release(struct inode *inode, struct file *filp)
 }
 
 static const struct file_operations pfs_fp_fops = {
-	.owner = THIS_MODULE,
-	.open = pfs_fp_open,
-	.release = pfs_fp_release,
-	.unlocked_ioctl = pfs_fp_ioctl,
-	.compat_ioctl = compat_ptr_ioctl,
-	.mmap = pfs_fp_mmap,
-	.poll = pfs_fp_poll,
+    .owner = THIS_MODULE,
+    .open = pfs_fp_open,
+    .release = pfs_fp_release,
+    .unlocked_ioctl = pfs_fp_ioctl,
+    .compat_ioctl = compat_ptr_ioctl,
+    .mmap = pfs_fp_mmap,
+    .poll = pfs_fp_poll,
 };
 
 static void pfs_fp_remove(unsigned int count)
