@@ -117,7 +117,7 @@ static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 			pfs_fp_free_pages(region);
 			return -EINTR;
 		}
-		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 		if (!page) {
 			pfs_fp_free_pages(region);
 			return -ENOMEM;
