@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of /dev/pfs_fastpath share: its calls, and a ring written against the UAPI header alone. */
+/* What the tests of /dev/pfs_fastpath share: its calls, and a ring written against the UAPI header
+ * alone. */
 #ifndef PFS_TEST_FASTPATH_H
 #define PFS_TEST_FASTPATH_H
 
@@ -159,12 +160,13 @@ static inline void store_release(volatile uint32_t *word, uint32_t value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
-/* Sleeps until *word differs from `seen`, the other side is gone, or a second has passed. Returns poll's events. */
+/* Sleeps until *word differs from `seen`, the other side is gone, or a second has passed. Returns
+ * poll's events. */
 static inline int side_wait(struct side *side, volatile uint32_t *word, uint32_t seen)
 {
 	bool consumer = side->role == PFS_FP_ROLE_CONSUMER;
 	volatile uint32_t *sleeps =
-		consumer ? &side->hdr->consumer_sleeps : &side->hdr->producer_sleeps;
+	    consumer ? &side->hdr->consumer_sleeps : &side->hdr->producer_sleeps;
 	struct pollfd poller = {.fd = side->fd,
 				.events = (consumer ? POLLIN : POLLOUT) | POLLRDHUP};
 
@@ -183,13 +185,13 @@ static inline void side_ring(struct side *side)
 {
 	bool consumer = side->role == PFS_FP_ROLE_CONSUMER;
 	volatile uint32_t *sleeps =
-		consumer ? &side->hdr->producer_sleeps : &side->hdr->consumer_sleeps;
+	    consumer ? &side->hdr->producer_sleeps : &side->hdr->consumer_sleeps;
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (*sleeps) {
 		*sleeps = 0;
-		CHECK(fp_doorbell(side->fd, side->role ^ (PFS_FP_ROLE_PRODUCER |
-							  PFS_FP_ROLE_CONSUMER)) == 0);
+		CHECK(fp_doorbell(side->fd,
+				  side->role ^ (PFS_FP_ROLE_PRODUCER | PFS_FP_ROLE_CONSUMER)) == 0);
 	}
 }
 

@@ -21,7 +21,10 @@ struct ktap_test {
 	void (*run)(void);
 };
 
-#define TEST(function) {#function, function}
+#define TEST(function)                                                                             \
+	{                                                                                          \
+#function, function                                                                \
+	}
 
 /* Ends the test as failed, and says why. Usable in child processes of a test, too. */
 #define FAIL(...)                                                                                  \

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* SIGKILL on either side of a ring over /dev/pfs_fastpath: what the other side and a successor see. */
+/* SIGKILL on either side of a ring over /dev/pfs_fastpath: what the other side and a successor see.
+ */
 #define _GNU_SOURCE
 #include "fastpath.h"
 
 #define SLOTS 64
 #define RING_BYTES 65536
 
-/* Record n lies in unit n % units, n being the ring's index, which a successor finds in the header. */
+/* Record n lies in unit n % units, n being the ring's index, which a successor finds in the header.
+ */
 static void produce_for_ever(void *unused)
 {
 	struct side side = side_attach(DEVICE, PFS_FP_ROLE_PRODUCER);
@@ -83,7 +85,7 @@ static void producer_killed(void)
 
 	CHECK(fp_setup(fd, RING_BYTES, SLOTS, 0) == 0);
 	side = side_attach(DEVICE, PFS_FP_ROLE_CONSUMER);
-	for (killed = 0; killed < 30; killed++) {
+	for (killed = 0; killed < 15; killed++) {
 		child = ktap_child(produce_for_ever, NULL);
 		wait_for_role(fd, PFS_FP_ROLE_PRODUCER);
 		for (uint32_t rounds = random_next(&seed) % 200; rounds > 0; rounds--) {
@@ -114,7 +116,7 @@ static void consumer_killed(void)
 
 	CHECK(fp_setup(fd, RING_BYTES, SLOTS, 0) == 0);
 	side = side_attach(DEVICE, PFS_FP_ROLE_PRODUCER);
-	for (killed = 0; killed < 30; killed++) {
+	for (killed = 0; killed < 15; killed++) {
 		child = ktap_child(consume_for_ever, NULL);
 		wait_for_role(fd, PFS_FP_ROLE_CONSUMER);
 		for (uint32_t left = random_next(&seed) % 5000; left > 0;) {
@@ -197,10 +199,10 @@ static void killed_in_setup(void)
 }
 
 static const struct ktap_test tests[] = {
-	TEST(producer_killed),
-	TEST(consumer_killed),
-	TEST(both_killed),
-	TEST(killed_in_setup),
+    TEST(producer_killed),
+    TEST(consumer_killed),
+    TEST(both_killed),
+    TEST(killed_in_setup),
 };
 
 int main(void)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Two processes that are no relatives of the region exchange records over /dev/pfs_fastpath, and check each. */
+/* Two processes that are no relatives of the region exchange records over /dev/pfs_fastpath, and
+ * check each. */
 #define _GNU_SOURCE
 #include "fastpath.h"
 
@@ -98,7 +99,7 @@ static void ten_million_records(void)
 /* So small a ring that each side waits for the other all the time. */
 static void sleeping_at_every_turn(void)
 {
-	exchange((struct course){20000, 4096, 2, 1});
+	exchange((struct course){5000, 4096, 2, 1});
 }
 
 /* Every slot used, and a slab that does not end with the ring. */
@@ -108,9 +109,9 @@ static void odd_slab(void)
 }
 
 static const struct ktap_test tests[] = {
-	TEST(ten_million_records),
-	TEST(sleeping_at_every_turn),
-	TEST(odd_slab),
+    TEST(ten_million_records),
+    TEST(sleeping_at_every_turn),
+    TEST(odd_slab),
 };
 
 int main(void)

@@ -29,10 +29,10 @@ static void info_of_empty_channel(void)
 {
 	struct pfs_fp_info info = fp_info(fp_open(DEVICE));
 	struct pfs_fp_info expected = {
-		.version = PFS_FP_VERSION,
-		.max_slots = read_number(PARAMETER("max_slots")),
-		.max_region_bytes = read_number(PARAMETER("max_region_bytes")),
-		.max_total_bytes = read_number(PARAMETER("max_total_bytes")),
+	    .version = PFS_FP_VERSION,
+	    .max_slots = read_number(PARAMETER("max_slots")),
+	    .max_region_bytes = read_number(PARAMETER("max_region_bytes")),
+	    .max_total_bytes = read_number(PARAMETER("max_total_bytes")),
 	};
 
 	CHECK(memcmp(&info, &expected, sizeof(info)) == 0);
@@ -45,23 +45,23 @@ static void setup_rejects(void)
 		uint32_t slots, flags;
 		int error;
 	} cases[] = {
-		{MIB, 0, 0, EINVAL},
-		{MIB, 3, 0, EINVAL},
-		{MIB, UINT32_MAX, 0, EINVAL},
-		{MIB, 64, 1, EINVAL},
-		{MIB, 64, UINT32_MAX, EINVAL},
-		{0, 64, 0, EINVAL},
-		{1, 64, 0, EINVAL},
-		{sizeof(struct pfs_fp_ring_hdr), 1, 0, EINVAL},
-		{sizeof(struct pfs_fp_ring_hdr) + 4 * 64 - 1, 64, 0, EINVAL},
-		{MIB, 1 << 18, 0, EINVAL},
-		{MIB, 0x80000000U, 0, EINVAL},
-		{UINT64_MAX, 0x80000000U, 0, EFBIG},
-		{256 * MIB, 1 << 21, 0, EFBIG},
-		{256 * MIB + 1, 64, 0, EFBIG},
-		{UINT64_MAX, 64, 0, EFBIG},
-		{1ULL << 63, 1, 0, EFBIG},
-		{UINT64_MAX - 4095, 1 << 20, 0, EFBIG},
+	    {MIB, 0, 0, EINVAL},
+	    {MIB, 3, 0, EINVAL},
+	    {MIB, UINT32_MAX, 0, EINVAL},
+	    {MIB, 64, 1, EINVAL},
+	    {MIB, 64, UINT32_MAX, EINVAL},
+	    {0, 64, 0, EINVAL},
+	    {1, 64, 0, EINVAL},
+	    {sizeof(struct pfs_fp_ring_hdr), 1, 0, EINVAL},
+	    {sizeof(struct pfs_fp_ring_hdr) + 4 * 64 - 1, 64, 0, EINVAL},
+	    {MIB, 1 << 18, 0, EINVAL},
+	    {MIB, 0x80000000U, 0, EINVAL},
+	    {UINT64_MAX, 0x80000000U, 0, EFBIG},
+	    {256 * MIB, 1 << 21, 0, EFBIG},
+	    {256 * MIB + 1, 64, 0, EFBIG},
+	    {UINT64_MAX, 64, 0, EFBIG},
+	    {1ULL << 63, 1, 0, EFBIG},
+	    {UINT64_MAX - 4095, 1 << 20, 0, EFBIG},
 	};
 	int fd = fp_open(DEVICE);
 
@@ -79,15 +79,15 @@ static void check_layout(uint64_t ring_bytes, uint32_t slots)
 	uint64_t data = (slots_end + PFS_FP_LINE - 1) / PFS_FP_LINE * PFS_FP_LINE;
 	uint64_t slab = (ring_bytes - data) / PFS_FP_SLAB_UNIT * PFS_FP_SLAB_UNIT;
 	struct pfs_fp_ring_hdr expected = {
-		.magic = PFS_FP_MAGIC,
-		.version = PFS_FP_VERSION,
-		.header_bytes = 512,
-		.slots = slots,
-		.mask = slots - 1,
-		.region_bytes = data + slab,
-		.slots_offset = 512,
-		.data_offset = data,
-		.slab_bytes = slab,
+	    .magic = PFS_FP_MAGIC,
+	    .version = PFS_FP_VERSION,
+	    .header_bytes = 512,
+	    .slots = slots,
+	    .mask = slots - 1,
+	    .region_bytes = data + slab,
+	    .slots_offset = 512,
+	    .data_offset = data,
+	    .slab_bytes = slab,
 	};
 	int fd = fp_open(DEVICE);
 	struct pfs_fp_info info;
@@ -176,9 +176,8 @@ static void bad_pointers_and_requests(void)
 	static const unsigned long requests[] = {PFS_FP_IOC_SETUP, PFS_FP_IOC_RESET,
 						 PFS_FP_IOC_ATTACH, PFS_FP_IOC_DOORBELL,
 						 PFS_FP_IOC_INFO};
-	static const unsigned long addresses[] = {0, 1, 0x7ffffffff000, 0x800000000000,
-						  0xffff888000000000, 0xffffffff81000000,
-						  ~0UL};
+	static const unsigned long addresses[] = {
+	    0, 1, 0x7ffffffff000, 0x800000000000, 0xffff888000000000, 0xffffffff81000000, ~0UL};
 	int fd = fp_open(DEVICE), reader = open(DEVICE, O_RDONLY), writer = open(DEVICE, O_WRONLY);
 	uint32_t word = 0;
 
@@ -398,8 +397,7 @@ static void reset(void)
 	/* By force; the file that was bound gets to know it. */
 	info = fp_info(fd);
 	CHECK(fp_reset(other, PFS_FP_RESET_FORCE) == 0);
-	CHECK_EQ(fp_info(fd).flags,
-		 PFS_FP_INFO_READY | PFS_FP_INFO_BOUND | PFS_FP_INFO_STALE);
+	CHECK_EQ(fp_info(fd).flags, PFS_FP_INFO_READY | PFS_FP_INFO_BOUND | PFS_FP_INFO_STALE);
 	CHECK_EQ(fp_info(other).flags, 0);
 	CHECK_ERRNO(fp_reset(fd, 0), ESTALE);
 	CHECK_ERRNO(fp_setup(fd, MIB, 64, 0), ESTALE);
@@ -628,26 +626,26 @@ static void memory_cgroup_pays(void)
 }
 
 static const struct ktap_test tests[] = {
-	TEST(device_nodes),
-	TEST(info_of_empty_channel),
-	TEST(setup_rejects),
-	TEST(layout),
-	TEST(layout_of_random_shapes),
-	TEST(setup_twice),
-	TEST(limits_are_parameters),
-	TEST(bad_pointers_and_requests),
-	TEST(roles),
-	TEST(mmap_rejects),
-	TEST(mmap_of_parts),
-	TEST(mremap_and_munmap),
-	TEST(fork_inherits_no_mapping),
-	TEST(reset),
-	TEST(mapping_outlives_close),
-	TEST(poll_states),
-	TEST(doorbell_wakes),
-	TEST(channels_are_separate),
-	TEST(memory_comes_back),
-	TEST(memory_cgroup_pays),
+    TEST(device_nodes),
+    TEST(info_of_empty_channel),
+    TEST(setup_rejects),
+    TEST(layout),
+    TEST(layout_of_random_shapes),
+    TEST(setup_twice),
+    TEST(limits_are_parameters),
+    TEST(bad_pointers_and_requests),
+    TEST(roles),
+    TEST(mmap_rejects),
+    TEST(mmap_of_parts),
+    TEST(mremap_and_munmap),
+    TEST(fork_inherits_no_mapping),
+    TEST(reset),
+    TEST(mapping_outlives_close),
+    TEST(poll_states),
+    TEST(doorbell_wakes),
+    TEST(channels_are_separate),
+    TEST(memory_comes_back),
+    TEST(memory_cgroup_pays),
 };
 
 int main(void)

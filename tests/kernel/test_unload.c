@@ -159,12 +159,12 @@ static void race_with_open(void)
 }
 
 static const struct ktap_test tests[] = {
-	TEST(refused_while_open),
-	TEST(refused_while_mapped),
-	TEST(refused_while_mapping_of_reset_region_is_left),
-	TEST(unload_with_regions),
-	TEST(parameters),
-	TEST(race_with_open),
+    TEST(refused_while_open),
+    TEST(refused_while_mapped),
+    TEST(refused_while_mapping_of_reset_region_is_left),
+    TEST(unload_with_regions),
+    TEST(parameters),
+    TEST(race_with_open),
 };
 
 int main(void)

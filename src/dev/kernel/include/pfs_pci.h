@@ -25,11 +25,13 @@ static inline int pfs_bdf_parse(const char *text, struct pfs_bdf *bdf)
 {
 	int end = 0;
 
-	bdf->domain = 0;
 	if (sscanf(text, "%x:%x:%x.%x%n", &bdf->domain, &bdf->bus, &bdf->device, &bdf->function,
-		   &end) != 4 &&
-	    sscanf(text, "%x:%x.%x%n", &bdf->bus, &bdf->device, &bdf->function, &end) != 3)
-		return -EINVAL;
+		   &end) != 4) {
+		/* Not before: what it could read before it gave up is left in there. */
+		bdf->domain = 0;
+		if (sscanf(text, "%x:%x.%x%n", &bdf->bus, &bdf->device, &bdf->function, &end) != 3)
+			return -EINVAL;
+	}
 	if (text[end] || bdf->domain > INT_MAX || bdf->bus > 0xff || bdf->device > 0x1f ||
 	    bdf->function > 7)
 		return -EINVAL;
@@ -75,7 +77,7 @@ static inline int pfs_bar_read(struct pci_dev *pdev, const struct pfs_bar *bar,
 	if (ret)
 		return ret;
 	if (pm_runtime_resume_and_get(&pdev->dev) < 0)
-		return -EIO;
+		return device_is_registered(&pdev->dev) ? -EIO : -ENODEV;
 	pci_lock_rescan_remove();
 	if (!device_is_registered(&pdev->dev))
 		ret = -ENODEV;

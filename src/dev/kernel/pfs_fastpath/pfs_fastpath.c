@@ -107,6 +107,8 @@ static void pfs_fp_free_pages(struct pfs_fp_region *region)
  */
 static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 {
+	/* RETRY_MAYFAIL: a cgroup at its limit gets ENOMEM, and none of its processes killed. */
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct page *page;
 
 	region->pages = kvcalloc(count, sizeof(*region->pages), GFP_KERNEL_ACCOUNT);
@@ -117,7 +119,7 @@ static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 			pfs_fp_free_pages(region);
 			return -EINTR;
 		}
-		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+		page = alloc_page(gfp);
 		if (!page) {
 			pfs_fp_free_pages(region);
 			return -ENOMEM;
