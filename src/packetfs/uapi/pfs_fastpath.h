@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR MIT) */
 /*
- * The shared-memory ring of PacketFS: one producer, one consumer, a region of memory that both
- * have mapped.
+ * The shared-memory ring of PacketFS: one producer, one consumer, a region of memory that both have
+ * mapped.
  *
  * A region is
  *
  *	[struct pfs_fp_ring_hdr][__u32 slots[slots]][pad to PFS_FP_LINE][slab]
  *
  * and looks the same whether it is a memfd between two processes or the mapping of
- * /dev/pfs_fastpath. It holds offsets and indices only, never pointers. All fields are in host
- * byte order: a region never leaves its machine.
+ * /dev/pfs_fastpath. It holds offsets and indices only, never pointers. All fields are in host byte
+ * order: a region never leaves its machine.
  *
- * Indices run freely over 32 bits and wrap; entry i lives in slots[i & mask]. As in the
- * kernel's circular buffers the producer owns head, the consumer owns tail, head - tail (mod
- * 2^32) entries are in the ring, and it is empty when the two are equal. A slot holds the
- * position of a record in the slab, in units of PFS_FP_SLAB_UNIT bytes, so that 32 bits reach
- * 256 GiB. A region without a slab is a plain queue of 32-bit values.
+ * Indices run freely over 32 bits and wrap; entry i lives in slots[i & mask]. As in the kernel's
+ * circular buffers the producer owns head, the consumer owns tail, head - tail (mod 2^32) entries
+ * are in the ring, and it is empty when the two are equal. A slot holds the position of a record in
+ * the slab, in units of PFS_FP_SLAB_UNIT bytes, so that 32 bits reach 256 GiB. A region without a
+ * slab is a plain queue of 32-bit values.
  *
- * Each side owns one line and is the only one to write it, except for the word on which the
- * other side sleeps. That word stands on the line of the side that rings, because the ringer
- * reads it after every publication: there it hits a line that it owns anyway, and the sleeper
- * pays for one transfer of that line when it goes to sleep, which is slow as it is. On the
- * sleeper's own line every publication would drag over a line that the sleeper keeps writing.
+ * Each side owns one line and is the only one to write it, except for the word on which the other
+ * side sleeps. That word stands on the line of the side that rings, because the ringer reads it
+ * after every publication: there it hits a line that it owns anyway, and the sleeper pays for one
+ * transfer of that line when it goes to sleep, which is slow as it is. On the sleeper's own line
+ * every publication would drag over a line that the sleeper keeps writing.
  *
  * Nothing in the region can be trusted: read each field once, check the copy, and use only the
  * copy.

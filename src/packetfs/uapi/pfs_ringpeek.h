@@ -14,19 +14,19 @@
  * asked for at the end of the window or after PFS_RP_READ_MAX bytes. Nothing can be written, and
  * mmap is refused (ENODEV).
  *
- * Reading a register may change the device: interrupt causes and statistics are often cleared by
- * it. The module therefore knows, for some devices, ranges of registers that are known to be free
- *of side effects, and lets a window lie anywhere else only with PFS_RP_WINDOW_UNSAFE.
+ * Reading a register may change the device: interrupt causes and statistics are often cleared
+ * by it. The module therefore knows, for some devices, ranges of registers that are known to
+ * be free of side effects, and lets a window lie anywhere else only with PFS_RP_WINDOW_UNSAFE.
  *
- * The choice belongs to the open file. A file holds a reference to its device: when the device is
- * removed the reads fail with ENODEV, and nothing else happens. Unbinding and binding drivers does
- * not matter.
+ * The choice belongs to the open file. A file holds a reference to its device: when the device
+ * is removed the reads fail with ENODEV, and nothing else happens. Unbinding and binding
+ * drivers does not matter.
  *
- * Who may call: open and every call need CAP_SYS_RAWIO, and fail with EPERM where kernel lockdown
- * forbids access to PCI devices. Any thread, at any time.
+ * Who may call: open and every call need CAP_SYS_RAWIO, and fail with EPERM where kernel
+ * lockdown forbids access to PCI devices. Any thread, at any time.
  *
- * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl; EPERM
- *no CAP_SYS_RAWIO, or lockdown. In addition each call tells its own below.
+ * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl;
+ * EPERM no CAP_SYS_RAWIO, or lockdown. In addition each call tells its own below.
  */
 #ifndef PFS_RINGPEEK_H
 #define PFS_RINGPEEK_H
@@ -63,8 +63,8 @@ struct pfs_rp_select {
  *	ENODEV	it has been removed, or it has no such BAR
  *	EOPNOTSUPP the BAR is one of I/O ports
  *	ERANGE	the range ends behind the BAR
- *	EACCES	the range is not known to be free of side effects, and PFS_RP_WINDOW_UNSAFE is not
- *set
+ *	EACCES	the range is not known to be free of side effects, and the flag
+ *		PFS_RP_WINDOW_UNSAFE is not set
  *
  * A refused window leaves the former one as it was.
  */
@@ -104,8 +104,7 @@ struct pfs_rp_info {
 };
 
 /*
- * lseek: SEEK_SET, SEEK_CUR and SEEK_END as in a file as long as the window; ENXIO without a
- *window.
+ * lseek: SEEK_SET, SEEK_CUR and SEEK_END as in a file as long as the window. ENXIO without one.
  *
  * read:
  *	EINVAL	position or length no multiple of 4
