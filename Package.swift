@@ -71,6 +71,18 @@ let staging: [Target] = [
     .executableTarget(
         name: "pfs_apply", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
         path: "staging/pfs_apply", swiftSettings: swift),
+    // The command line that both ends of a stream share.
+    .target(
+        name: "StreamCommand", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser, systemPackage],
+        path: "staging/stream_command", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_stream_fastpath_tx",
+        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser, systemPackage],
+        path: "staging/pfs_stream_fastpath_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_stream_fastpath_rx",
+        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser],
+        path: "staging/pfs_stream_fastpath_rx", swiftSettings: swift),
     .executableTarget(
         name: "pfs_shm_ring_bench",
         dependencies: [
@@ -220,6 +232,13 @@ let tests: [Target] = [
         name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
         path: "tests/staging/apply", swiftSettings: swift),
     .testTarget(
+        name: "StreamTests",
+        dependencies: [
+            "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "pfs_stream_fastpath_tx",
+            "pfs_stream_fastpath_rx", "ToolTesting", systemPackage,
+        ],
+        path: "tests/staging/stream", swiftSettings: swift),
+    .testTarget(
         name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),
     .testTarget(
@@ -254,6 +273,8 @@ let package = Package(
         .library(name: "PacketFSNet", targets: ["PacketFSNet"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
         .executable(name: "pfs_apply", targets: ["pfs_apply"]),
+        .executable(name: "pfs_stream_fastpath_tx", targets: ["pfs_stream_fastpath_tx"]),
+        .executable(name: "pfs_stream_fastpath_rx", targets: ["pfs_stream_fastpath_rx"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),

@@ -29,6 +29,7 @@
 #ifndef PFS_FASTPATH_H
 #define PFS_FASTPATH_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 /* "PFSRING1" when the bytes are read in memory order on a little-endian machine. */
@@ -79,6 +80,178 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, tail) == 2 * PFS_FP_LI
 	       "consumer's line");
 _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_FP_LINE,
 	       "spare line");
+#endif
+
+/*
+ * /dev/pfs_fastpath: regions between processes that are no relatives
+ *
+ * The module offers a fixed number of channels, /dev/pfs_fastpath, /dev/pfs_fastpath1,
+ * /dev/pfs_fastpath2 and so on (module parameter channels). Two processes meet by opening the
+ * same one. A channel has one region or none:
+ *
+ *	empty --SETUP--> ready --RESET--> empty
+ *
+ * Usual course, for each side, on one file opened O_RDWR | O_CLOEXEC:
+ *
+ *	PFS_FP_IOC_SETUP	one side; EEXIST tells that the other was first, which is as good
+ *	PFS_FP_IOC_ATTACH	claims the side's role; EBUSY tells that somebody has it
+ *	PFS_FP_IOC_INFO		tells map_bytes
+ *	mmap			map_bytes at offset 0, MAP_SHARED, PROT_READ | PROT_WRITE
+ *	use the ring; go to sleep with poll, wake with PFS_FP_IOC_DOORBELL
+ *	munmap and close	gives the role back, as the end of the process does
+ *
+ * Binding: the first SETUP, ATTACH or mmap that succeeds on an open file binds that file to the
+ * region that the channel has then. It stays bound until it is closed, and gets ESTALE once the
+ * region has been reset: it never meets the next region by accident.
+ *
+ * Roles: a role is held by an open file (all descriptors that dup, fork or a socket made of
+ * it), by one at a time, from ATTACH until the file is closed everywhere *and* its mappings are
+ * gone; the kernel does both when a process ends, however it ends. One file may hold both
+ * roles. The region and what is in it stay; the next holder carries on where the ring stands.
+ *
+ * Mappings: a mapping that can be written needs a role. Without one, or with a file opened
+ * O_RDONLY, mapping is for looking only. A mapping keeps the region's memory until it is gone,
+ * whatever happens to file, channel and module meanwhile. It does not grow with mremap, may be
+ * moved and partly unmapped, and is not inherited by fork. The module cannot be unloaded while
+ * a file is open or a mapping is left.
+ *
+ * Sleeping: futexes do not work in this memory. A consumer that finds nothing stores 1 into
+ * consumer_sleeps, issues a full fence, looks at the ring again, and calls poll for POLLIN,
+ * which is there as soon as consumer_sleeps is not 1. A producer that published issues a full
+ * fence, looks at consumer_sleeps, and if it is 1 stores 0 and calls PFS_FP_IOC_DOORBELL with
+ * PFS_FP_ROLE_CONSUMER. A producer without space does the same with producer_sleeps and
+ * POLLOUT. A sleeper that wakes stores 0 into its word, too. Wake-ups for nothing happen.
+ * Whoever writes nonsense into these words causes wake-ups for nothing or a sleep that lasts to
+ * its timeout, nothing else.
+ *
+ * poll tells, of the roles that the file holds:
+ *
+ *	POLLIN		consumer: consumer_sleeps is not 1
+ *	POLLOUT		producer: producer_sleeps is not 1
+ *	POLLRDHUP	(only if asked for) the file holds one role, and no file holds the other
+ *	POLLHUP		the file's region has been reset
+ *	POLLERR		the file holds no role
+ *
+ * The byte-range locks by which the user-space library claims its roles work on the device as
+ * on any file; the module neither needs nor notices them.
+ *
+ * Trust: the module reads two words of a region after SETUP, the sleepers', and decides nothing
+ * with them but whether poll has something to tell.
+ *
+ * Who may call: whoever may open the device, mode 0660; the udev rule gives it the group
+ * packetfs. SETUP, ATTACH, RESET and DOORBELL need a file opened for reading and writing, INFO
+ * any. All may be called from any thread at any time.
+ *
+ * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl;
+ * EBADF not opened for reading and writing; ESTALE the region to which this file is bound has
+ * been reset: close it and open anew; EINTR a fatal signal came. In addition each call tells
+ * its own below.
+ */
+
+/*
+ * PFS_FP_IOC_SETUP: makes the channel's region, all zero but for the header, with an empty
+ * ring.
+ *
+ *	EINVAL	slots is no power of two, ring_bytes is too small for header and slots, or flags is
+ *		not 0
+ *	EFBIG	slots is above the module's max_slots, or ring_bytes above its max_region_bytes
+ *	EEXIST	the channel has a region already; the file is not bound to it by this
+ *	ENOSPC	all regions together would exceed the module's max_total_bytes
+ *	ENOMEM	no memory, or the limit of the caller's memory cgroup, which pays
+ */
+struct pfs_fp_setup {
+	__u64 ring_bytes; /* header, slots and slab together; what is left over is slab */
+	__u32 slots;	  /* number of slots, a power of two */
+	__u32 flags;	  /* 0 */
+};
+
+/*
+ * PFS_FP_IOC_RESET: takes the region from the channel, which is empty then. Its argument points
+ * to flags. Memory is freed with the last mapping.
+ *
+ *	EINVAL	unknown flags
+ *	ENXIO	the channel has no region
+ *	EBUSY	the region is mapped, or a file (be it this one) holds a role; not with
+ *		PFS_FP_RESET_FORCE
+ *
+ * A file that is bound to the region that is reset gets ESTALE and POLLHUP from then on, even
+ * the caller's. Mappings stay as they are: the two sides can go on, unnoticed by the channel.
+ */
+#define PFS_FP_RESET_FORCE 1U /* reset it although it is in use */
+
+/*
+ * PFS_FP_IOC_ATTACH: claims the role to which its argument points.
+ *
+ *	EINVAL	not exactly one role
+ *	ENXIO	the channel has no region
+ *	EBUSY	another file holds the role
+ *	EALREADY this file holds it
+ */
+#define PFS_FP_ROLE_PRODUCER 1U
+#define PFS_FP_ROLE_CONSUMER 2U
+
+/*
+ * PFS_FP_IOC_DOORBELL: wakes the holder of the role to which its argument points out of poll.
+ * The ringer has stored 0 into that side's word before.
+ *
+ *	EINVAL	not exactly one role
+ *	EPERM	this file does not hold the other role
+ *
+ * It is no error if nobody sleeps or nobody holds that role.
+ */
+
+/*
+ * PFS_FP_IOC_INFO: tells about the channel's region, or, with a file that is bound, about the
+ * one to which it is bound. It never fails with ESTALE; PFS_FP_INFO_STALE tells. Without a
+ * region all but the limits and the channel are 0.
+ */
+#define PFS_FP_INFO_READY 1U /* there is a region */
+#define PFS_FP_INFO_BOUND 2U /* and this file is bound to it */
+#define PFS_FP_INFO_STALE 4U /* and it has been reset */
+
+struct pfs_fp_info {
+	__u32 version;		/* PFS_FP_VERSION of the module */
+	__u32 flags;		/* PFS_FP_INFO_* */
+	__u32 channel;		/* 0 for /dev/pfs_fastpath, n for /dev/pfs_fastpathn */
+	__u32 slots;		/* of the region */
+	__u32 roles_held;	/* PFS_FP_ROLE_*: roles that some file holds */
+	__u32 roles_mine;	/* PFS_FP_ROLE_*: roles that this file holds */
+	__u32 mappings;		/* of the region, in all processes */
+	__u32 max_slots;	/* limit for SETUP */
+	__u64 map_bytes;	/* region_bytes rounded up to pages: what mmap takes at most */
+	__u64 region_bytes;	/* as in the header */
+	__u64 data_offset;	/* as in the header */
+	__u64 slab_bytes;	/* as in the header */
+	__u64 generation;	/* counts the channel's regions from 1 on */
+	__u64 max_region_bytes; /* limit for SETUP */
+	__u64 max_total_bytes;	/* limit for all regions together */
+	__u64 total_bytes;	/* what all regions take now, in whole pages */
+};
+
+/*
+ * mmap: maps part of the region or all of it. Offset and length count from the start of the
+ * region.
+ *
+ *	EINVAL	the range ends behind map_bytes, or MAP_PRIVATE
+ *	ENXIO	the channel has no region
+ *	EACCES	PROT_WRITE without a role or without O_RDWR, or PROT_EXEC
+ *
+ * mprotect gives EACCES for what mmap would have refused, mremap EFAULT for growth.
+ */
+
+/* An enumeration, as Swift imports its constants and not the expressions of macros. */
+enum pfs_fp_ioc {
+	PFS_FP_IOC_SETUP = _IOW(0xD7, 0x00, struct pfs_fp_setup),
+	PFS_FP_IOC_RESET = _IOW(0xD7, 0x01, __u32),
+	PFS_FP_IOC_ATTACH = _IOW(0xD7, 0x02, __u32),
+	PFS_FP_IOC_DOORBELL = _IOW(0xD7, 0x03, __u32),
+	PFS_FP_IOC_INFO = _IOR(0xD7, 0x04, struct pfs_fp_info),
+};
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct pfs_fp_setup) == 16, "no implicit padding");
+_Static_assert(sizeof(struct pfs_fp_info) == 96, "no implicit padding");
+_Static_assert(__builtin_offsetof(struct pfs_fp_info, map_bytes) == 32, "no implicit padding");
 #endif
 
 #endif

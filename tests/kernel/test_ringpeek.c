@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT
+/* /dev/pfs_ringpeek on the machine's two network cards. */
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+
+#include "pci.h"
+
+#define UNSAFE PFS_RP_WINDOW_UNSAFE
+
+static void select_rejects(void)
+{
+	struct card card = rtl8139();
+	struct pfs_rp_info info;
+	uint32_t word;
+	int fd = rp_open();
+
+	CHECK_ERRNO(rp_select(fd, (struct pfs_rp_select){0, 0, 32, 0, 0}), EINVAL);
+	CHECK_ERRNO(rp_select(fd, (struct pfs_rp_select){0, 0, 0, 8, 0}), EINVAL);
+	CHECK_ERRNO(rp_select(fd, (struct pfs_rp_select){0, 0, 0, 0, 1}), EINVAL);
+	CHECK_ERRNO(rp_select(fd, (struct pfs_rp_select){0, 255, 31, 7, 0}), ENODEV);
+	CHECK_ERRNO(rp_select(fd, (struct pfs_rp_select){0xffffffff, 0, 0, 0, 0}), ENODEV);
+	CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_GET_INFO, &info), ENXIO);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 4, 0), ENXIO);
+	CHECK_ERRNO(read(fd, &word, 4), ENXIO);
+	CHECK_ERRNO(lseek(fd, 0, SEEK_SET), ENXIO);
+	CHECK(rp_select(fd, card.at) == 0);
+	CHECK_ERRNO(read(fd, &word, 4), ENXIO); /* no window yet */
+	CHECK_ERRNO(ioctl(fd, 0, &info), ENOTTY);
+	CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_SELECT, NULL), EFAULT);
+	CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_SET_WINDOW, 1), EFAULT);
+	CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_GET_INFO, 0xffffffff81000000), EFAULT);
+}
+
+static void info_as_in_sysfs(void)
+{
+	struct card cards[2] = {rtl8139(), e1000e()};
+
+	for (int i = 0; i < 2; i++) {
+		int fd = rp_open_card(&cards[i]);
+		const char *name = cards[i].name;
+		struct pfs_rp_info info;
+
+		memset(&info, 0xaa, sizeof(info));
+		CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+		CHECK_EQ(info.flags, PFS_RP_INFO_DRIVER | PFS_RP_INFO_KNOWN);
+		CHECK_EQ(info.domain, cards[i].at.domain);
+		CHECK_EQ(info.bus, cards[i].at.bus);
+		CHECK_EQ(info.device, cards[i].at.device);
+		CHECK_EQ(info.function, cards[i].at.function);
+		CHECK_EQ(info.vendor_id, cards[i].vendor);
+		CHECK_EQ(info.device_id, cards[i].device);
+		CHECK_EQ(info.revision, sysfs_number(name, "revision"));
+		CHECK_EQ(info.subsystem_vendor_id, sysfs_number(name, "subsystem_vendor"));
+		CHECK_EQ(info.subsystem_id, sysfs_number(name, "subsystem_device"));
+		CHECK_EQ(info.class_code, sysfs_number(name, "class"));
+		CHECK_EQ(info.window.length, 0);
+		for (int bar = 0; bar < PFS_RP_BARS; bar++) {
+			char path[128];
+			struct stat status;
+
+			snprintf(path, sizeof(path), PCI "%s/resource%d", name, bar);
+			CHECK_EQ(info.bar_bytes[bar],
+				 stat(path, &status) == 0 ? (unsigned long)status.st_size : 0);
+		}
+		CHECK(rp_window(fd, cards[i].bar, 0x10, 8, UNSAFE) == 0);
+		CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+		CHECK_EQ(info.window.bar, cards[i].bar);
+		CHECK_EQ(info.window.offset, 0x10);
+		CHECK_EQ(info.window.length, 8);
+		CHECK_EQ(info.window.flags, UNSAFE);
+		CHECK(rp_select(fd, cards[i].at) == 0);
+		CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+		CHECK_EQ(info.window.length, 0);
+	}
+}
+
+static void window_rejects(void)
+{
+	struct card realtek = rtl8139(), intel = e1000e();
+	int fd = rp_open_card(&realtek);
+
+	CHECK_ERRNO(rp_window(fd, 6, 0, 4, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 0xffffffff, 0, 4, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 4, 2), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 0, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 1, 4, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 2, 4, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 6, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 0, PFS_RP_WINDOW_MAX + 4, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 1, 0, UINT64_MAX - 3, UNSAFE), EINVAL);
+	CHECK_ERRNO(rp_window(fd, 3, 0, 4, UNSAFE), ENODEV);
+	CHECK_ERRNO(rp_window(fd, 0, 0, 4, UNSAFE), EOPNOTSUPP);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 260, UNSAFE), ERANGE);
+	CHECK_ERRNO(rp_window(fd, 1, 256, 4, UNSAFE), ERANGE);
+	CHECK_ERRNO(rp_window(fd, 1, UINT64_MAX - 3, 4, UNSAFE), ERANGE);
+	CHECK_ERRNO(rp_window(fd, 1, UINT64_MAX - 3, 256, UNSAFE), ERANGE);
+
+	/* Counters that reading clears are refused, unless that is wanted. */
+	CHECK_ERRNO(rp_window(fd, 1, 0, 256, 0), EACCES);
+	CHECK_ERRNO(rp_window(fd, 1, 0x6c, 4, 0), EACCES);
+	CHECK_ERRNO(rp_window(fd, 1, 0x5c, 8, 0), EACCES);
+	CHECK(rp_window(fd, 1, 0x5c, 4, 0) == 0);
+	CHECK(rp_window(fd, 1, 0, 256, UNSAFE) == 0);
+	close(fd);
+
+	fd = rp_open_card(&intel);
+	CHECK_ERRNO(rp_window(fd, 0, 0xc0, 4, 0), EACCES);   /* interrupt cause */
+	CHECK_ERRNO(rp_window(fd, 0, 0x4000, 4, 0), EACCES); /* statistics */
+	CHECK(rp_window(fd, 0, 0x2800, 0x200, 0) == 0);
+	/* The same offset in another BAR is nothing that is known. */
+	CHECK_ERRNO(rp_window(fd, 1, 0x2800, 4, 0), EACCES);
+}
+
+static void compare(struct card card, unsigned int start, unsigned int bytes)
+{
+	uint32_t values[256], nonzero = 0;
+	int fd = rp_open_card(&card);
+
+	bring_up(&card);
+	CHECK(bytes <= sizeof(values));
+	CHECK(rp_window(fd, card.bar, start, bytes, 0) == 0);
+	CHECK_EQ(read(fd, values, bytes), bytes);
+	for (unsigned int i = 0; i < bytes / 4; i++) {
+		uint32_t other = sysfs_register(&card, start + 4 * i);
+
+		if (values[i] != other)
+			FAIL("register 0x%x of %s is 0x%x, and 0x%x through sysfs", start + 4 * i,
+			     card.name, values[i], other);
+		nonzero |= values[i];
+	}
+	/* A card that is up has rings. */
+	CHECK(nonzero != 0);
+}
+
+static void rtl8139_as_through_sysfs(void)
+{
+	struct card card = rtl8139();
+	uint32_t tnpds;
+	int fd = rp_open_card(&card);
+
+	compare(card, 0x00, 0x30);
+	compare(card, 0xe0, 0x0c);
+	CHECK(rp_window(fd, 1, 0x20, 8, 0) == 0);
+	CHECK_EQ(read(fd, &tnpds, 4), 4);
+	CHECK(tnpds != 0);
+}
+
+static void e1000e_as_through_sysfs(void)
+{
+	compare(e1000e(), 0x2800, 0x20);
+	compare(e1000e(), 0x3800, 0x20);
+}
+
+static void position_and_length(void)
+{
+	struct card card = e1000e();
+	uint32_t values[2048], one;
+	int fd = rp_open_card(&card);
+
+	CHECK(rp_window(fd, 0, 0x2800, 0x40, 0) == 0);
+	CHECK_EQ(read(fd, values, 0x20), 0x20);
+	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 0x20);
+	CHECK_EQ(read(fd, values, 0x100), 0x20);
+	CHECK_EQ(read(fd, values, 0x100), 0);
+	CHECK_EQ(pread(fd, values, 0x40, 0), 0x40);
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(pread(fd, &one, 4, 4 * i), 4);
+		CHECK_EQ(one, values[i]);
+	}
+	CHECK_EQ(lseek(fd, -8, SEEK_END), 0x38);
+	CHECK_EQ(lseek(fd, 0x40, SEEK_SET), 0x40);
+	CHECK_ERRNO(lseek(fd, 0x41, SEEK_SET), EINVAL);
+	CHECK_ERRNO(lseek(fd, -1, SEEK_SET), EINVAL);
+	CHECK_ERRNO(pread(fd, &one, 4, 2), EINVAL);
+	CHECK_ERRNO(pread(fd, &one, 3, 0), EINVAL);
+	CHECK_EQ(pread(fd, &one, 0, 0), 0);
+	CHECK_EQ(pread(fd, &one, 4, 1L << 40), 0);
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	CHECK_ERRNO(syscall(SYS_read, fd, 1UL, 8UL), EFAULT);
+	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 0);
+
+	/* A refused window leaves the former one; a new one starts at its beginning. */
+	CHECK_ERRNO(rp_window(fd, 0, 0xc0, 4, 0), EACCES);
+	CHECK_EQ(pread(fd, values, 0x40, 0), 0x40);
+	lseek(fd, 0x40, SEEK_SET);
+	CHECK(rp_window(fd, 0, 0x3800, 0x10, 0) == 0);
+	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 0);
+
+	/* At most PFS_RP_READ_MAX at a time. */
+	CHECK(rp_window(fd, 0, 0x10000, 0x2000, UNSAFE) == 0);
+	CHECK_EQ(read(fd, values, 0x2000), PFS_RP_READ_MAX);
+	CHECK_EQ(read(fd, values, 0x2000), 0x2000 - PFS_RP_READ_MAX);
+}
+
+static void nothing_but_reading(void)
+{
+	struct card card = rtl8139();
+	uint32_t word = 0;
+	int fd = rp_open_card(&card), writable = open(RINGPEEK, O_RDWR);
+
+	CHECK(rp_window(fd, 1, 0x20, 8, 0) == 0);
+	CHECK_ERRNO(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), ENODEV);
+	CHECK_ERRNO(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0), ENODEV);
+	CHECK_ERRNO(write(fd, &word, 4), EBADF);
+	CHECK_ERRNO(write(writable, &word, 4), EINVAL);
+}
+
+/* Reads for ever; only the errors of a device that is not there or not enabled may come. */
+static void read_for_ever(void *argument)
+{
+	struct card *card = argument;
+	uint32_t values[64];
+
+	for (;;) {
+		int fd = rp_open();
+
+		if (rp_select(fd, card->at) == 0 &&
+		    rp_window(fd, card->bar, card->bar == 1 ? 0x20 : 0x2800, 0x20, 0) == 0)
+			for (int i = 0; i < 100; i++)
+				if (pread(fd, values, 0x20, 0) < 0)
+					CHECK(errno == ENODEV || errno == EIO || errno == ESTALE);
+		close(fd);
+	}
+}
+
+static void unbind_while_reading(void)
+{
+	struct card cards[2] = {rtl8139(), e1000e()};
+
+	for (int i = 0; i < 2; i++) {
+		struct pfs_rp_info info;
+		int fd = rp_open_card(&cards[i]), status;
+		pid_t reader = ktap_child(read_for_ever, &cards[i]);
+
+		for (int round = 0; round < 5; round++) {
+			CHECK(drive(&cards[i], false));
+			CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+			CHECK_EQ(info.flags & (PFS_RP_INFO_DRIVER | PFS_RP_INFO_GONE), 0);
+			CHECK(drive(&cards[i], true));
+			CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+			CHECK_EQ(info.flags & PFS_RP_INFO_DRIVER, PFS_RP_INFO_DRIVER);
+		}
+		CHECK(waitpid(reader, &status, WNOHANG) == 0); /* it is still reading */
+		kill(reader, SIGKILL);
+		waitpid(reader, &status, 0);
+	}
+}
+
+static void remove_while_reading(void)
+{
+	struct card cards[2] = {rtl8139(), e1000e()};
+
+	for (int i = 0; i < 2; i++) {
+		struct pfs_rp_info info;
+		struct pfs_rp_window window;
+		char path[128];
+		uint32_t values[8];
+		int fd = rp_open_card(&cards[i]), again, status;
+		pid_t reader = ktap_child(read_for_ever, &cards[i]);
+
+		CHECK(rp_window(fd, cards[i].bar, i ? 0x2800 : 0x20, 0x20, 0) == 0);
+		CHECK_EQ(pread(fd, values, 0x20, 0), 0x20);
+		snprintf(path, sizeof(path), PCI "%s/remove", cards[i].name);
+		for (int round = 0; round < 3; round++) {
+			usleep(50000);
+			CHECK(sysfs_write(path, "1"));
+			/* The file keeps a device that is no longer one. */
+			CHECK_ERRNO(pread(fd, values, 0x20, 0), ENODEV);
+			CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+			CHECK_EQ(info.flags, PFS_RP_INFO_GONE | PFS_RP_INFO_KNOWN);
+			window = info.window;
+			CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_SET_WINDOW, &window), ENODEV);
+			CHECK_ERRNO(rp_select(fd, cards[i].at), ENODEV);
+
+			CHECK(sysfs_write("/sys/bus/pci/rescan", "1"));
+			/* It is another device that is there now; who wants that one selects it. */
+			CHECK_ERRNO(pread(fd, values, 0x20, 0), ENODEV);
+			again = rp_open_card(&cards[i]);
+			CHECK(rp_window(again, cards[i].bar, i ? 0x2800 : 0x20, 0x20, 0) == 0);
+			CHECK_EQ(pread(again, values, 0x20, 0), 0x20);
+			close(fd);
+			fd = again;
+		}
+		CHECK(waitpid(reader, &status, WNOHANG) == 0);
+		kill(reader, SIGKILL);
+		waitpid(reader, &status, 0);
+	}
+}
+
+/* A card that does not decode memory would answer with all ones, or not at all. */
+static void disabled_memory_is_an_error(void)
+{
+	struct card card = rtl8139();
+	char path[128];
+	uint16_t command, off;
+	uint32_t values[8];
+	int fd = rp_open_card(&card), config;
+
+	CHECK(rp_window(fd, 1, 0x20, 8, 0) == 0);
+	snprintf(path, sizeof(path), PCI "%s/config", card.name);
+	config = open(path, O_RDWR);
+	CHECK(pread(config, &command, 2, 4) == 2);
+	off = command & ~2;
+	CHECK(drive(&card, false));
+	CHECK(pwrite(config, &off, 2, 4) == 2);
+	CHECK_ERRNO(pread(fd, values, 8, 0), EIO);
+	CHECK(pwrite(config, &command, 2, 4) == 2);
+	CHECK_EQ(pread(fd, values, 8, 0), 8);
+	CHECK(drive(&card, true));
+}
+
+static int load(const char *parameters)
+{
+	int fd = open("/modules/pfs_ringpeek.ko", O_RDONLY | O_CLOEXEC), result;
+
+	CHECK(fd >= 0);
+	result = syscall(SYS_finit_module, fd, parameters, 0);
+	close(fd);
+	return result;
+}
+
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "pfs_ringpeek", O_NONBLOCK);
+}
+
+static void module_parameter(void)
+{
+	struct card card = e1000e();
+	struct pfs_rp_info info;
+	char parameter[64];
+	int fd = rp_open_card(&card);
+
+	CHECK_ERRNO(unload(), EWOULDBLOCK);
+	close(fd);
+	CHECK(unload() == 0);
+	CHECK_ERRNO(load("bdf=nonsense"), EINVAL);
+	CHECK_ERRNO(load("bdf=00:20.0"), EINVAL);
+	CHECK_ERRNO(load("bdf=00:02.8"), EINVAL);
+	CHECK_ERRNO(load("bdf=00:02.0z"), EINVAL);
+	snprintf(parameter, sizeof(parameter), "bdf=%s", card.name);
+	CHECK(load(parameter) == 0);
+	fd = rp_open();
+	CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
+	CHECK_EQ(info.device_id, card.device);
+	close(fd);
+	CHECK(unload() == 0);
+	/* A device that is not there is no error until somebody wants it. */
+	CHECK(load("bdf=00:1f.7") == 0);
+	fd = rp_open();
+	CHECK_ERRNO(ioctl(fd, PFS_RP_IOC_GET_INFO, &info), ENXIO);
+	CHECK(rp_select(fd, card.at) == 0);
+	close(fd);
+	CHECK(unload() == 0);
+	CHECK(load("") == 0);
+}
+
+static const struct ktap_test tests[] = {
+    TEST(select_rejects),	   TEST(info_as_in_sysfs),
+    TEST(window_rejects),	   TEST(rtl8139_as_through_sysfs),
+    TEST(e1000e_as_through_sysfs), TEST(position_and_length),
+    TEST(nothing_but_reading),	   TEST(disabled_memory_is_an_error),
+    TEST(module_parameter),	   TEST(unbind_while_reading),
+    TEST(remove_while_reading),
+};
+
+int main(void)
+{
+	return KTAP_RUN(tests, 100, NULL);
+}
