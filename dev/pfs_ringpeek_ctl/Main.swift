@@ -60,13 +60,15 @@ struct RingPeek: ParsableCommand {
         let window = try offset.map { text throws(ToolError) in
             try Self.window(text, length ?? "256")
         }
-        let device = try Peek(FilePath(dev), address)
+        let device = try Peek(FilePath(dev))
+        try device.select(address)
         let info = try device.info()
         let model = CardModel.of(vendor: info.vendor_id, device: info.device_id)
         let card = "\(address) \(hex(UInt64(info.vendor_id), 4)):\(hex(UInt64(info.device_id), 4))"
         guard let window else {
             guard let model else {
-                throw ToolError(.unavailable, "\(card): the rings of this card are not known; dump registers with --offset")
+                throw ToolError(
+                    .unavailable, "\(card): the rings of this card are not known; dump registers with --offset")
             }
             let bar = bar ?? model.bars[0]
             var states: [RingState] = []

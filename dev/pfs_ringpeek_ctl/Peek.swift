@@ -4,18 +4,15 @@ import PacketFSTools
 import PacketFSUAPI
 import SystemPackage
 
-/// An open file of /dev/pfs_ringpeek with a device selected; see `uapi/pfs_ringpeek.h`.
+/// An open file of /dev/pfs_ringpeek; see `uapi/pfs_ringpeek.h`.
 struct Peek: ~Copyable {
     private let file: FileDescriptor
     private let path: FilePath
 
-    /// Opens the device file and selects `address`.
-    init(_ path: FilePath, _ address: PCIAddress) throws(ToolError) {
+    /// Opens the device file.
+    init(_ path: FilePath) throws(ToolError) {
         self.path = path
         file = try Self.open(path)
-        var choice = pfs_rp_select(
-            domain: address.domain, bus: address.bus, device: address.device, function: address.function, reserved: 0)
-        try call(PFS_RP_IOC_SELECT, &choice, "there is no PCI device \(address); --list shows the network cards")
     }
 
     deinit { try? file.close() }
@@ -34,6 +31,13 @@ struct Peek: ~Copyable {
             case let errno: throw ToolError(.unavailable, "\(path) cannot be opened: \(errno)")
             }
         }
+    }
+
+    /// Selects a device.
+    func select(_ address: PCIAddress) throws(ToolError) {
+        var choice = pfs_rp_select(
+            domain: address.domain, bus: address.bus, device: address.device, function: address.function, reserved: 0)
+        try call(PFS_RP_IOC_SELECT, &choice, "there is no PCI device \(address); --list shows the network cards")
     }
 
     /// What is selected.
@@ -79,16 +83,17 @@ struct Peek: ~Copyable {
     static func error(_ errno: Errno, _ path: FilePath, _ gone: String) -> ToolError {
         switch errno {
         case .operationNotSupportedByDevice: ToolError(.noInput, gone)
-        case .notPermitted, .permissionDenied where errno == .notPermitted:
+        case .notPermitted:
             ToolError(.permission, "\(path): not permitted: it takes CAP_SYS_RAWIO and no kernel lockdown")
         case .permissionDenied:
             ToolError(
                 .permission,
                 "the window holds registers that are not known to be free of side effects; --unsafe reads them all the same"
             )
-        case .outOfRange, .resultTooLarge: ToolError(.usage, "the window ends behind the BAR; --list shows its size")
+        case .outOfRange: ToolError(.usage, "the window ends behind the BAR; --list shows its size")
         case .notSupported: ToolError(.unavailable, "the BAR is one of I/O ports, which cannot be read here")
-        case .invalidArgument: ToolError(.usage, "the window cannot be: offset and length are multiples of 4, up to 1 MiB")
+        case .invalidArgument:
+            ToolError(.usage, "the window cannot be: offset and length are multiples of 4, up to 1 MiB")
         case .staleNFSFileHandle: ToolError(.unavailable, "the BAR was moved meanwhile; try again")
         case .ioError:
             ToolError(.unavailable, "the device does not answer: no driver has enabled it, or it sleeps")

@@ -37,7 +37,8 @@ struct CardModel {
     ]
 
     private static let realtek: [RingLayout] = [
-        .base("transmit", 0x20, "TNPDS"), .base("transmit, high priority", 0x28, "THPDS"), .base("receive", 0xE4, "RDSAR"),
+        .base("transmit", 0x20, "TNPDS"), .base("transmit, high priority", 0x28, "THPDS"),
+        .base("receive", 0xE4, "RDSAR"),
     ]
 
     /// The model of a device; nil if its registers are not known.
@@ -94,7 +95,10 @@ struct RingLayout {
         func word(_ distance: Int) -> UInt32 { words[distance / 4] }
         let base = UInt64(word(0)) | UInt64(word(4)) << 32
         var state = RingState(
-            name: name, registers: registers.map { .init(name: $0.name, offset: offset + UInt64($0.distance), value: word($0.distance)) },
+            name: name,
+            registers: registers.map {
+                .init(name: $0.name, offset: offset + UInt64($0.distance), value: word($0.distance))
+            },
             baseAddress: base)
         guard let counters else { return state }
         let entries = Int(word(counters.length)) / descriptorByteCount
@@ -138,7 +142,10 @@ struct RingState: Encodable, Equatable {
     func encode(to encoder: any Encoder) throws {
         var box = encoder.container(keyedBy: CodingKeys.self)
         try box.encode(name, forKey: .name)
-        try box.encode(registers.map { ["name": $0.name, "offset": "0x\(hex($0.offset, 4))", "value": "0x\(hex(UInt64($0.value), 8))"] }, forKey: .registers)
+        try box.encode(
+            registers.map {
+                ["name": $0.name, "offset": "0x\(hex($0.offset, 4))", "value": "0x\(hex(UInt64($0.value), 8))"]
+            }, forKey: .registers)
         try box.encode("0x\(hex(baseAddress, 16))", forKey: .baseAddress)
         try box.encode(descriptors, forKey: .descriptors)
         try box.encode(head, forKey: .head)

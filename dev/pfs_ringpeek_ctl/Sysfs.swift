@@ -84,10 +84,11 @@ struct PCIDevice: Encodable {
     }
 
     private static func target(of link: FilePath) -> String? {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { readlink(link.string, $0.baseAddress, $0.count) }
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink(link.string, &buffer, buffer.count)
         guard count > 0 else { return nil }
-        return FilePath(String(decoding: buffer.prefix(count), as: UTF8.self)).lastComponent?.string
+        return FilePath(String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self))
+            .lastComponent?.string
     }
 
     /// A line for people.

@@ -17,7 +17,9 @@ struct RingPeekTests {
 
     @Test(
         "What is no address",
-        arguments: ["", "00:1f", "00:20.0", "00:1f.8", "0:0:0:0.0", "x:00.0", "00:00.", "-1:00.0", "100:00.0", "+1:00.0"])
+        arguments: [
+            "", "00:1f", "00:20.0", "00:1f.8", "0:0:0:0.0", "x:00.0", "00:00.", "-1:00.0", "100:00.0", "+1:00.0",
+        ])
     func noAddresses(text: String) { #expect(PCIAddress(text) == nil) }
 
     @Test("The rings of an RTL8139C+, from registers as a running one has them")
@@ -31,7 +33,8 @@ struct RingPeekTests {
         #expect(transmit.descriptors == nil && transmit.ownedByCard == nil)
         let receive = model.rings[2].decode([0x02E4_1000, 0])
         #expect(receive.registers.map(\.offset) == [0xE4, 0xE8])
-        #expect(receive.text.contains("descriptors at 0x2e41000\n") && receive.text.contains("00e4  RDSAR_LO  0x02e41000"))
+        #expect(
+            receive.text.contains("descriptors at 0x2e41000\n") && receive.text.contains("00e4  RDSAR_LO  0x02e41000"))
         #expect(model.rings[2].decode([0, 0]).text.contains("not set up"))
     }
 
@@ -88,7 +91,9 @@ struct RingPeekTests {
 
     @Test("A dump")
     func dump() {
-        #expect(hexDump([1, 0xFFFF_FFFF, 2, 3, 0x10], from: 0x20) == "000020: 00000001 ffffffff 00000002 00000003\n000030: 00000010")
+        #expect(
+            hexDump([1, 0xFFFF_FFFF, 2, 3, 0x10], from: 0x20)
+                == "000020: 00000001 ffffffff 00000002 00000003\n000030: 00000010")
     }
 
     @Test(
