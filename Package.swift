@@ -33,6 +33,11 @@ let src: [Target] = [
     .target(
         name: "PacketFSPCPU", dependencies: ["CPacketFSKernels", "PacketFSGram"],
         path: "src/packetfs/pcpu", swiftSettings: swift),
+    // What every command-line tool has in common: errors and exit codes, the JSON frame, signals, CPUs.
+    .target(
+        name: "PacketFSTools",
+        dependencies: ["PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", systemPackage],
+        path: "src/packetfs/tools", swiftSettings: swift),
 ]
 
 // staging: runners that are almost stable, and the library they share.
@@ -40,19 +45,31 @@ let staging: [Target] = [
     .target(
         name: "PacketFSRunner",
         dependencies: [
-            "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims", systemPackage,
+            "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
+            systemPackage,
         ],
         path: "staging/runner", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", argumentParser],
+        name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
         path: "staging/pfs_proc_pcores", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_apply", dependencies: ["PacketFSRunner", argumentParser],
+        name: "pfs_apply", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
         path: "staging/pfs_apply", swiftSettings: swift),
+    // The command line that both ends of a stream share.
+    .target(
+        name: "StreamCommand", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser, systemPackage],
+        path: "staging/stream_command", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_stream_fastpath_tx",
+        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser, systemPackage],
+        path: "staging/pfs_stream_fastpath_tx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_stream_fastpath_rx", dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser],
+        path: "staging/pfs_stream_fastpath_rx", swiftSettings: swift),
     .executableTarget(
         name: "pfs_shm_ring_bench",
         dependencies: [
-            "PacketFSRunner", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
+            "PacketFSTools", "PacketFSRing", "PacketFSMemory", "CPacketFSShims", argumentParser, systemPackage,
         ],
         path: "staging/pfs_shm_ring_bench",
         // The peers are compiled at run time, where their headers are installed.
@@ -60,14 +77,14 @@ let staging: [Target] = [
     .executableTarget(
         name: "pfs_pcpu_bench",
         dependencies: [
-            "PacketFSRunner", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser,
+            "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser,
         ],
         path: "staging/pfs_pcpu_bench", exclude: ["plot.gp"],
         // The C loops that it compares with are compiled when it runs.
         resources: [.embedInCode("peer.c")], swiftSettings: swift),
     .executableTarget(
         name: "pfs_ctl",
-        dependencies: ["PacketFSRunner", "PacketFSRing", "PacketFSMemory", argumentParser, systemPackage],
+        dependencies: ["PacketFSTools", "PacketFSRing", "PacketFSMemory", argumentParser, systemPackage],
         path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
@@ -113,6 +130,8 @@ let package = Package(
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
         .executable(name: "pfs_apply", targets: ["pfs_apply"]),
+        .executable(name: "pfs_stream_fastpath_tx", targets: ["pfs_stream_fastpath_tx"]),
+        .executable(name: "pfs_stream_fastpath_rx", targets: ["pfs_stream_fastpath_rx"]),
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),

@@ -2,6 +2,7 @@ import ArgumentParser
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 @main

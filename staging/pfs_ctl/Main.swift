@@ -1,7 +1,7 @@
 import ArgumentParser
 import PacketFSMemory
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// Named blobs and rings, from a shell.

@@ -1,34 +1,8 @@
 import Glibc
 import PacketFSMemory
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
-
-/// What a region is for. Its file's name ends accordingly: a blob holds nothing but its user's bytes, and hugetlbfs keeps no
-/// extended attributes, so the name is the only place for it.
-enum RegionKind: String, CaseIterable, Encodable {
-    case ring, blob
-
-    var suffix: String { ".pfs-\(rawValue)" }
-
-    /// What the name of a file says, nil for a file that is not ours.
-    init?(fileName: String) {
-        guard let kind = Self.allCases.first(where: { fileName.hasSuffix($0.suffix) && fileName != $0.suffix }) else {
-            return nil
-        }
-        self = kind
-    }
-
-    /// `name` with this kind's ending.
-    func fileName(_ name: String) throws -> String {
-        if let other = Self.allCases.first(where: { name.hasSuffix($0.suffix) }), other != self {
-            throw ToolError(.usage, "\"\(name)\" is the name of a \(other.rawValue), not of a \(rawValue)")
-        }
-        let whole = name.hasSuffix(suffix) ? name : name + suffix
-        try RegionFolder.validate(name: whole, of: "region")
-        return whole
-    }
-}
 
 /// Where regions are.
 enum Folders {

@@ -1,6 +1,6 @@
 import Glibc
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 
 /// What was asked for.
 struct ConfigRow: Encodable {

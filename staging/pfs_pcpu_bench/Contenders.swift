@@ -1,6 +1,5 @@
 import PacketFSGram
 import PacketFSPCPU
-import PacketFSRunner
 
 /// One way to do a piece of work on a table of descriptors.
 struct Contender {

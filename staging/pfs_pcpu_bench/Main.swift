@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 @main

@@ -1,6 +1,6 @@
 import Glibc
 import PacketFSGram
-import PacketFSRunner
+import PacketFSTools
 
 /// What one contender reached in one shape.
 struct Figure {

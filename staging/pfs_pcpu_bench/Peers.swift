@@ -1,5 +1,5 @@
 import Glibc
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// Functions that others wrote, loaded at run time.

@@ -2,7 +2,7 @@ import ArgumentParser
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
+import PacketFSTools
 
 /// What pfs_proc_pcores is measured against: its kernels and its distribution of descriptors, without its rings.
 struct PlainThreads: ParsableCommand {

@@ -1,3 +1,5 @@
+import PacketFSTools
+
 /// What the benchmark puts into its JSON document.
 enum Report {
     struct Config: Encodable {

@@ -1,5 +1,5 @@
 import Glibc
-import PacketFSRunner
+import PacketFSTools
 import Synchronization
 import SystemPackage
 

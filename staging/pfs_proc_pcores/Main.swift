@@ -3,6 +3,7 @@ import Glibc
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 @main
@@ -126,7 +127,7 @@ struct ProcPcores: ParsableCommand {
     private func measure() throws {
         let configuration = try runConfiguration()
         let log = try MetricsLog(configuration)
-        let progress = Progress(isQuiet: quiet)
+        let progress = RunProgress(isQuiet: quiet)
         if configuration.sharedRange, configuration.mix.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
@@ -281,43 +282,5 @@ private final class MetricsLog {
 
     private func keep(_ body: () throws(ToolError) -> Void) {
         do { try body() } catch { failure = failure ?? error }
-    }
-}
-
-/// Progress on standard error: one line that is rewritten on a terminal, plain lines elsewhere.
-private final class Progress {
-    private let isQuiet: Bool
-    private let rewrites = FileDescriptor.standardError.isTerminal
-    private var lineIsOpen = false
-    private(set) var warnings: [String] = []
-
-    init(isQuiet: Bool) { self.isQuiet = isQuiet }
-
-    func show(_ event: RunEvent) {
-        switch event {
-        case .phase(let text): if !isQuiet { say(text + " ...") }
-        case .warning(let text): warn(text)
-        case .sample(let sample): if !isQuiet { say(sample.liveLine, rewritable: true) }
-        }
-    }
-
-    func warn(_ text: String) {
-        warnings.append(text)
-        say("warning: " + text)
-    }
-
-    func finish() {
-        if lineIsOpen { FileDescriptor.standardError.writeLine("") }
-        lineIsOpen = false
-    }
-
-    private func say(_ text: String, rewritable: Bool = false) {
-        if rewritable, rewrites {
-            _ = try? FileDescriptor.standardError.writeAll("\r\u{1B}[K\(text)".utf8)
-            lineIsOpen = true
-        } else {
-            finish()
-            FileDescriptor.standardError.writeLine(text)
-        }
     }
 }

@@ -1,7 +1,7 @@
 import CPacketFSShims
 import Glibc
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 
 /// What the producer and the consumer do with a batch of values besides handing it over.
 ///

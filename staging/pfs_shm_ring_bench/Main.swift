@@ -1,7 +1,7 @@
 import ArgumentParser
 import PacketFSMemory
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// Measures the shared-memory ring between two processes or two threads.

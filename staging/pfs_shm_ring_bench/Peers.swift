@@ -1,5 +1,5 @@
 import Glibc
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// Whose ring is measured.

@@ -1,5 +1,4 @@
 import ArgumentParser
-import PacketFSRunner
 
 /// The rate of one contender at one batch size, in million values per second.
 struct Row: Encodable {

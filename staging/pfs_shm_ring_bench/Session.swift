@@ -2,7 +2,7 @@ import CPacketFSShims
 import Glibc
 import PacketFSMemory
 import PacketFSRing
-import PacketFSRunner
+import PacketFSTools
 import SystemPackage
 
 /// What is measured.

@@ -2,6 +2,7 @@ import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import SystemPackage
 
 /// Why a pcore of a file job gives up.

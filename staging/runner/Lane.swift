@@ -28,11 +28,16 @@ final class Lane<Source: RecordSource> {
     var descriptor: FileDescriptor { region.fileDescriptor }
 
     /// Creates and formats a ring and attaches as its producer. Fewer than `lowWater` queued records have it filled up again.
-    init(geometry: RingGeometry, source: Source, lowWater: Int, numa: NUMAPolicy) throws {
+    convenience init(geometry: RingGeometry, source: Source, lowWater: Int, numa: NUMAPolicy) throws {
         let region = try SharedRegion.create(
             byteCount: Int(geometry.regionByteCount), name: "pfs-ring", numa: numa)
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
         let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
+        self.init(region: region, ring: ring, source: source, lowWater: lowWater)
+    }
+
+    /// Takes over a ring in which the producer's role is attached already.
+    init(region: consuming SharedRegion, ring: consuming RingProducer, source: Source, lowWater: Int) {
         self.region = region
         self.ring = ring
         self.source = source
@@ -72,5 +77,23 @@ final class Lane<Source: RecordSource> {
     func unreleased() -> (position: UInt32, count: Int) {
         let released = ring.releasedPosition()
         return (released, Int(ring.position &- released))
+    }
+
+    /// Publishes a record that does not come from the source, and wakes the consumer. Nil if there is no room now.
+    /// - Returns: the record's bytes and its entry's number. They stay readable until the next record goes into the ring.
+    func insert(
+        byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void
+    ) throws(RingError) -> (record: UnsafeRawBufferPointer, position: UInt32)? {
+        guard let memory = try ring.reserve(byteCount: byteCount) else { return nil }
+        write(memory)
+        let position = ring.position
+        ring.commit()
+        ring.notifyConsumer()
+        return (UnsafeRawBufferPointer(memory), position)
+    }
+
+    /// Waits until the consumer has brought the ring below the low-water mark; see ``RingProducer/waitForRelease(below:spins:timeout:)``.
+    func waitForRelease(timeout: Duration) throws(RingError) {
+        _ = try ring.waitForRelease(below: lowWater, timeout: timeout)
     }
 }

@@ -1,3 +1,4 @@
+import PacketFSTools
 import SystemPackage
 
 /// The aggregate log of runs: one row per sample, appended, with a header written once.

@@ -1,4 +1,5 @@
 import Glibc
+import PacketFSTools
 import SystemPackage
 
 /// The log of one run by pcore: a file of its own, with a row for each pcore at each sample and a final one.

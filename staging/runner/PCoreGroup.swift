@@ -3,6 +3,7 @@ import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSRing
+import PacketFSTools
 import SystemPackage
 
 /// Records of a killed pcore of which nobody knows whether they ran, wholly or in part.

@@ -3,6 +3,7 @@ import Glibc
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
+import PacketFSTools
 import Synchronization
 import SystemPackage
 
@@ -177,11 +178,11 @@ extension RecordExecutor where Self: ~Copyable {
         try passOver(&ring, block)
         while phase.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue {
             var taken = 0
-            var next = try peek(&ring, ahead: 0)
+            var next = try ring.peekRecord(ahead: 0)
             while let bytes = next {
                 let position = ring.position &+ UInt32(taken)
                 taken += 1
-                next = taken < batch ? try peek(&ring, ahead: taken) : nil
+                next = taken < batch ? try ring.peekRecord(ahead: taken) : nil
                 // The producer wrote it on another CPU: fetched while this record runs, it is here when its turn comes.
                 if let next { pfs_prefetch(next.baseAddress, min(next.count, usualRecordByteCount)) }
                 try execute(bytes, position: position)
@@ -206,24 +207,27 @@ extension RecordExecutor where Self: ~Copyable {
         block.state.pointee.store(PCoreState.done.rawValue, ordering: .releasing)
     }
 
-    /// The next record. An entry that points nowhere is a record without a byte: it will be counted as rejected.
-    private func peek(_ ring: inout RingConsumer, ahead: Int) throws(RingError) -> UnsafeRawBufferPointer? {
-        do throws(RingError) {
-            return try ring.peek(ahead: ahead)
-        } catch {
-            guard ring.seen > ahead else { throw error }
-            return UnsafeRawBufferPointer(start: nil, count: 0)
-        }
-    }
-
     /// A successor of a killed pcore starts behind the records that must not run again.
     private mutating func passOver(_ ring: inout RingConsumer, _ block: PCoreBlock) throws {
         let count = Int(block.resumePosition &- ring.position)
         guard 1...batch ~= count else { return }
-        guard try peek(&ring, ahead: count - 1) != nil else {
+        guard try ring.peekRecord(ahead: count - 1) != nil else {
             throw ToolError(.system, "\(count) records to pass over are not in the ring")
         }
         publish(position: ring.position &+ UInt32(count))
         ring.release(count)
+    }
+}
+
+extension RingConsumer {
+    /// The record that is `ahead` behind the oldest one. An entry that points nowhere is a record without a byte: it will be
+    /// counted as rejected. Throws when the producer's index cannot be true.
+    mutating func peekRecord(ahead: Int) throws(RingError) -> UnsafeRawBufferPointer? {
+        do throws(RingError) {
+            return try peek(ahead: ahead)
+        } catch {
+            guard seen > ahead else { throw error }
+            return UnsafeRawBufferPointer(start: nil, count: 0)
+        }
     }
 }

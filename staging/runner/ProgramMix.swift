@@ -1,5 +1,6 @@
 import PacketFSGram
 import PacketFSPCPU
+import PacketFSTools
 
 /// The programs of a run, with the weights by which records get them. Usually one.
 public struct ProgramMix: Sendable, CustomStringConvertible {

@@ -41,4 +41,13 @@ struct RandomRecords: RecordSource {
         generator.fill(table, from: produced &* UInt64(descriptorsPerRecord))
         produced += 1
     }
+
+    /// Makes record `record` the next one.
+    mutating func rewind(to record: UInt64) { produced = record }
+
+    /// The sum of the lengths of a record's descriptors.
+    func byteCount(of record: UInt64) -> UInt64 {
+        let first = record &* UInt64(descriptorsPerRecord)
+        return (0..<UInt64(descriptorsPerRecord)).reduce(0) { $0 + UInt64(generator[first &+ $1].length) }
+    }
 }

@@ -3,6 +3,7 @@ import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
+import PacketFSTools
 import Synchronization
 import SystemPackage
 

@@ -1,6 +1,7 @@
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import SystemPackage
 
 /// What one run of the process-per-pcore runner does. Checked as a whole by ``validate()`` before anything is started.

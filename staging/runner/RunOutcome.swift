@@ -1,5 +1,6 @@
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import Synchronization
 
 /// What one pcore did, from its own counters.

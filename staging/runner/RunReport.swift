@@ -1,4 +1,5 @@
 import PacketFSPCPU
+import PacketFSTools
 
 /// What pfs_proc_pcores puts into its ``ToolReport``.
 enum RunReport {

@@ -2,6 +2,7 @@ import Dispatch
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import Synchronization
 import SystemPackage
 
@@ -15,14 +16,17 @@ public enum Difference: Sendable, CustomStringConvertible {
     case counter(pcore: Int, name: String, found: UInt64, expected: UInt64)
 
     /// Where the difference is and what it is.
-    public var description: String {
+    public var description: String { description { "pcore \($0)" } }
+
+    /// The same with another name for who did the work.
+    func description(_ name: (Int) -> String) -> String {
         switch self {
         case .total(let pcore, let step, let found, let expected):
-            "pcore \(pcore): the total of \(step) is \(found), the reference gives \(expected)"
+            "\(name(pcore)): the total of \(step) is \(found), the reference gives \(expected)"
         case .byte(let offset, let found, let expected):
             "byte \(offset) of the blob is \(found), the reference gives \(expected)"
-        case .counter(let pcore, let name, let found, let expected):
-            "pcore \(pcore): it counted \(found) \(name), the reference gives \(expected)"
+        case .counter(let pcore, let counter, let found, let expected):
+            "\(name(pcore)): it counted \(found) \(counter), the reference gives \(expected)"
         }
     }
 }
@@ -49,10 +53,21 @@ struct Verifier: ~Copyable {
         self.copy = copy
     }
 
-    /// Recomputes what `pcores` say they did and compares; nil if all of it agrees.
+    /// Starts from the bytes that `blob` has now.
+    init(configuration: RunConfiguration, range: Range<UInt64>, copying blob: borrowing HugeBlob) throws {
+        self.configuration = configuration
+        self.range = range
+        let (start, end) = (Int(range.lowerBound), Int(range.upperBound))
+        let copy = try HugeBlob.create(byteCount: end)
+        let source = blob.withUnsafeMutableBytes { SendableMemory($0) }
+        copy.withUnsafeMutableBytes { $0[start..<end].copyBytes(from: source.bytes[start..<end]) }
+        self.copy = copy
+    }
+
+    /// Recomputes what `pcores` say they did, from their record `firstRecord` on, and compares; nil if all of it agrees.
     func firstDifference(
         of pcores: [PCoreResult], blob: borrowing HugeBlob, generators: [RandomDescriptors],
-        signals: TerminationSignals
+        signals: TerminationSignals, firstRecord: UInt64 = 0
     ) throws -> Difference? {
         let mix = configuration.mix
         let seed = configuration.seed
@@ -70,9 +85,9 @@ struct Verifier: ~Copyable {
                 if record % 256 == 0, let signal = signals.take() {
                     interruption.store(signal, ordering: .relaxed)
                 }
-                generators[index].fill(table, from: record &* UInt64(perRecord))
+                generators[index].fill(table, from: (firstRecord &+ record) &* UInt64(perRecord))
                 for descriptor in table { byteCount &+= UInt64(descriptor.length) }
-                let program = mix.choose(seed: seed, pcore: index, record: record)
+                let program = mix.choose(seed: seed, pcore: index, record: firstRecord &+ record)
                 Reference.execute(
                     mix.entries[program].program, on: memory.bytes, descriptors: UnsafeBufferPointer(table),
                     totals: &totals[program])

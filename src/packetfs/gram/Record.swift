@@ -54,6 +54,10 @@ public enum RecordError: Error, Sendable, Hashable, CustomStringConvertible {
     case wrongLength(stated: UInt32, computed: Int)
     /// A descriptor lies outside the blob or has reserved flags set; `index` is the first such one.
     case descriptorOutOfRange(index: Int, Descriptor)
+    /// A control record of a kind that this version does not know, or no control record.
+    case notControl
+    /// The beginning of a stream whose range, blob size or alignment cannot be.
+    case badStream
 
     /// What is wrong and where.
     public var description: String {
@@ -73,6 +77,10 @@ public enum RecordError: Error, Sendable, Hashable, CustomStringConvertible {
         case .descriptorOutOfRange(let index, let descriptor):
             "descriptor \(index) (offset \(descriptor.offset), length \(descriptor.length), "
                 + "flags \(descriptor.flags)) is outside the blob or has reserved flags"
+        case .notControl:
+            "the record is no control record of a kind that this code knows"
+        case .badStream:
+            "the record begins a stream whose range, blob size or alignment cannot be"
         }
     }
 }

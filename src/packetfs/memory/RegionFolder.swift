@@ -67,3 +67,30 @@ package enum RegionFolder {
         }
     }
 }
+
+/// What a region is for. Its file's name ends accordingly: a blob holds nothing but its user's bytes, and hugetlbfs keeps no
+/// extended attributes, so the name is the only place for it.
+package enum RegionKind: String, CaseIterable, Sendable, Encodable {
+    case ring, blob
+
+    package var suffix: String { ".pfs-\(rawValue)" }
+
+    /// What the name of a file says, nil for a file that is not ours.
+    package init?(fileName: String) {
+        guard let kind = Self.allCases.first(where: { fileName.hasSuffix($0.suffix) && fileName != $0.suffix }) else {
+            return nil
+        }
+        self = kind
+    }
+
+    /// `name` with this kind's ending.
+    package func fileName(_ name: String) throws(MemoryError) -> String {
+        if let other = Self.allCases.first(where: { name.hasSuffix($0.suffix) }), other != self {
+            throw .invalid(
+                argument: "\(self) name", value: "\"\(name)\"", reason: "it is the name of a \(other.rawValue)")
+        }
+        let whole = name.hasSuffix(suffix) ? name : name + suffix
+        try RegionFolder.validate(name: whole, of: "region")
+        return whole
+    }
+}

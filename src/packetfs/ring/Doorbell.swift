@@ -25,6 +25,8 @@ import Synchronization
 public struct Doorbell: @unchecked Sendable {
     // Unchecked: the pointer is only ever used for atomic access, which any thread may do.
     @usableFromInline let word: UnsafeMutablePointer<Atomic<UInt32>>
+    /// What sleeping and waking go through where the word's memory carries no futex.
+    private let device: DeviceBell?
 
     /// How a sleep ended.
     public enum Awakening: Sendable, Hashable {
@@ -39,7 +41,13 @@ public struct Doorbell: @unchecked Sendable {
     /// Uses the word at `word`, which must be 0 at first, and mapped (shared, if the two sides are processes) as long as
     /// the doorbell is in use.
     public init(_ word: UnsafeMutablePointer<Atomic<UInt32>>) {
+        self.init(word, device: nil)
+    }
+
+    /// Uses the word at `word` of the mapping of a device, or with nil of other shared memory.
+    init(_ word: UnsafeMutablePointer<Atomic<UInt32>>, device: DeviceBell?) {
         self.word = word
+        self.device = device
     }
 
     /// Announces a sleep. The sleeper must then look once more for what it waits for, and only sleep if it is not there.
@@ -59,6 +67,7 @@ public struct Doorbell: @unchecked Sendable {
     }
 
     private func sleep(nanoseconds: Int64) -> Awakening {
+        if let device { return device.sleep(nanoseconds: nanoseconds) }
         if pfs_futex_wait(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1, nanoseconds) == 0 {
             return .rung
         }
@@ -70,8 +79,8 @@ public struct Doorbell: @unchecked Sendable {
         case EAGAIN:
             return .rung
         default:
-            // EFAULT: the memory cannot carry a futex, as that of a device mapping that is not made of file pages.
-            // Waking does nothing there, so look again after a nap.
+            // EFAULT: the memory cannot carry a futex, as that of some device mappings. Waking does nothing there, so look
+            // again after a nap.
             let nap = nanoseconds < 0 ? Doorbell.napNanoseconds : min(nanoseconds, Doorbell.napNanoseconds)
             var time = timespec(tv_sec: 0, tv_nsec: Int(nap))
             return nanosleep(&time, nil) == 0 ? .rung : .interrupted
@@ -92,15 +101,18 @@ public struct Doorbell: @unchecked Sendable {
     func ringAnyway() {
         atomicMemoryFence(ordering: .sequentiallyConsistent)  // [F2] pairs with [F1]
         _ = word.pointee.exchange(0, ordering: .relaxed)
-        _ = pfs_futex_wake(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1)
+        wakeSleeper()
     }
 
     @usableFromInline
     func wake() {
         // Of several ringers, one takes the announcement and pays for the system call.
-        if word.pointee.exchange(0, ordering: .relaxed) != 0 {
-            _ = pfs_futex_wake(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1)
-        }
+        if word.pointee.exchange(0, ordering: .relaxed) != 0 { wakeSleeper() }
+    }
+
+    private func wakeSleeper() {
+        if let device { return device.wake() }
+        _ = pfs_futex_wake(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1)
     }
 
     /// Waits until `ready` says true: looks `spins` times, then sleeps between looks.

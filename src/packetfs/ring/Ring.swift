@@ -222,7 +222,8 @@ struct RingRegion {
 /// the lock when the process ends in whatever way. The bytes lie far beyond any file's end, where they meet nobody.
 @usableFromInline
 struct RoleLock: ~Copyable {
-    private let file: FileDescriptor
+    /// Nil for a role that an open file of the device holds.
+    private let file: FileDescriptor?
 
     static func offset(of role: Ring.Role) -> Int64 {
         let base: Int64 = 1 << 62
@@ -234,8 +235,9 @@ struct RoleLock: ~Copyable {
 
     /// Throws ``RingError/alreadyTaken(_:)`` or ``RingError/system(call:errno:)``.
     static func take(_ role: Ring.Role, of lock: FileDescriptor) throws(RingError) -> RoleLock {
-        let taken = RoleLock(file: try reopen(lock))
-        if pfs_ofd_lock_byte(taken.file.rawValue, offset(of: role)) != 0 {
+        let file = try reopen(lock)
+        let taken = RoleLock(file: file)
+        if pfs_ofd_lock_byte(file.rawValue, offset(of: role)) != 0 {
             let code = Errno(rawValue: errno)
             if code == .resourceTemporarilyUnavailable || code == .permissionDenied {
                 throw .alreadyTaken(role)
@@ -245,7 +247,10 @@ struct RoleLock: ~Copyable {
         return taken
     }
 
-    private init(file: FileDescriptor) {
+    /// The lock of a role that an open file of the device holds: nothing to do.
+    static var none: RoleLock { RoleLock(file: nil) }
+
+    private init(file: FileDescriptor?) {
         self.file = file
     }
 
@@ -259,6 +264,7 @@ struct RoleLock: ~Copyable {
     }
 
     deinit {
+        guard let file else { return }
         // Closing alone would leave the lock with a child that is just being started and has this descriptor until it
         // executes its program. Nothing can be done about a failure; at the latest the end of the processes helps.
         _ = pfs_ofd_unlock(file.rawValue)

@@ -36,7 +36,21 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         attaching base: UnsafeMutableRawPointer, byteCount: Int, lock: FileDescriptor
     ) throws(RingError) {
         let region = try RingRegion(validating: base, byteCount: byteCount)
-        let taken = try RoleLock.take(.consumer, of: lock)
+        try self.init(region, RoleLock.take(.consumer, of: lock), device: nil)
+    }
+
+    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has claimed
+    /// the consumer's role (``RingDevice/claim(_:)``) and stays open.
+    ///
+    /// Throws as ``init(attaching:byteCount:lock:)``, except that the role is not looked at.
+    public init(
+        attaching base: UnsafeMutableRawPointer, byteCount: Int, device: RingDevice
+    ) throws(RingError) {
+        let region = try RingRegion(validating: base, byteCount: byteCount)
+        try self.init(region, RoleLock.none, device: device)
+    }
+
+    private init(_ region: RingRegion, _ taken: consuming RoleLock, device: RingDevice?) throws(RingError) {
         let (head, tail) = try region.indices()
         headWord = Word(region.header, \.head)
         tailWord = Word(region.header, \.tail)
@@ -46,8 +60,10 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         knownHead = head
         slab = UnsafeRawPointer(region.slab)
         slabUnits = region.slabUnits
-        producerBell = Doorbell(Word(region.header, \.producer_sleeps))
-        bell = Doorbell(Word(region.header, \.consumer_sleeps))
+        producerBell = Doorbell(
+            Word(region.header, \.producer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .producer) })
+        bell = Doorbell(
+            Word(region.header, \.consumer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .consumer) })
         self.lock = taken
         producerBell.ringAnyway()  // Model step C0: the ring that a predecessor may have owed.
     }

@@ -46,7 +46,21 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         attaching base: UnsafeMutableRawPointer, byteCount: Int, lock: FileDescriptor
     ) throws(RingError) {
         let region = try RingRegion(validating: base, byteCount: byteCount)
-        let taken = try RoleLock.take(.producer, of: lock)
+        try self.init(region, RoleLock.take(.producer, of: lock), device: nil)
+    }
+
+    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has claimed
+    /// the producer's role (``RingDevice/claim(_:)``) and stays open.
+    ///
+    /// Throws as ``init(attaching:byteCount:lock:)``, except that the role is not looked at.
+    public init(
+        attaching base: UnsafeMutableRawPointer, byteCount: Int, device: RingDevice
+    ) throws(RingError) {
+        let region = try RingRegion(validating: base, byteCount: byteCount)
+        try self.init(region, RoleLock.none, device: device)
+    }
+
+    private init(_ region: RingRegion, _ taken: consuming RoleLock, device: RingDevice?) throws(RingError) {
         let (head, tail) = try region.indices()
         let slabNextWord = Word(region.header, \.slab_next)
         let slabNext = Int(slabNextWord.pointee.load(ordering: .relaxed))
@@ -64,8 +78,10 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         self.slabNextWord = slabNextWord
         next = slabNext
         end = slabNext
-        consumerBell = Doorbell(Word(region.header, \.consumer_sleeps))
-        bell = Doorbell(Word(region.header, \.producer_sleeps))
+        consumerBell = Doorbell(
+            Word(region.header, \.consumer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .consumer) })
+        bell = Doorbell(
+            Word(region.header, \.producer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .producer) })
         self.lock = taken
         consumerBell.ringAnyway()  // Model step P0: the ring that a predecessor may have owed.
     }
@@ -268,6 +284,25 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         let bell = bell
         return try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
             try findSpace(units: refused) != nil
+        }
+    }
+
+    /// Waits until the consumer has left fewer than `count` entries in the ring, or none: for a producer that fills the ring up
+    /// and then lets it drain, instead of following the consumer entry by entry.
+    ///
+    /// Looks and sleeps, returns and throws as ``waitForSpace(spins:timeout:)``. How soon it wakes depends on when the consumer
+    /// calls `notifyProducer()`; a consumer must do so at the latest when the ring is empty.
+    public mutating func waitForRelease(
+        below count: Int, spins: Int = Doorbell.defaultSpins, timeout: Duration?
+    ) throws(RingError) -> Bool {
+        let bell = bell
+        return try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
+            let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
+            let used = head &- tail
+            guard used <= mask &+ 1 else {
+                throw .corrupt(reason: "the consumer is at \(tail), the producer at \(head), with \(capacity) slots")
+            }
+            return used == 0 || Int(used) < count
         }
     }
 }

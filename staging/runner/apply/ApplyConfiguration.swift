@@ -1,5 +1,6 @@
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSTools
 import SystemPackage
 
 /// What one application of a program to a file does. Checked as a whole by ``validate()`` before anything is started.

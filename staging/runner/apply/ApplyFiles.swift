@@ -1,5 +1,6 @@
 import CPacketFSShims
 import Glibc
+import PacketFSTools
 import SystemPackage
 
 /// The input of a run.

@@ -1,4 +1,5 @@
 import PacketFSPCPU
+import PacketFSTools
 
 /// What pfs_apply puts into its ``ToolReport``.
 enum ApplyReport {

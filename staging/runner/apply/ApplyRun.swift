@@ -3,6 +3,7 @@ import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
+import PacketFSTools
 import SystemPackage
 
 /// How the bytes reach the pcores.

@@ -1,5 +1,6 @@
 import Glibc
 import PacketFSPCPU
+import PacketFSTools
 import SystemPackage
 
 /// What a file of digests says about itself: enough to make it again.

@@ -1,5 +1,6 @@
 import CPacketFSShims
 import Glibc
+import PacketFSTools
 import SystemPackage
 
 /// A file under construction: nobody sees it under its name before it is whole, and nothing is left of it if it never is.

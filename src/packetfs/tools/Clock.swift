@@ -16,5 +16,5 @@ public enum Clock {
     }
 }
 
-/// The calling thread's errno.
-func errnoNow() -> CInt { errno }
+/// The calling thread's errno, for modules that do not import Glibc.
+public func errnoNow() -> CInt { errno }

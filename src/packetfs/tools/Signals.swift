@@ -6,11 +6,12 @@ import SystemPackage
 ///
 /// While an instance lives the three are blocked in the calling thread (make it before any other thread starts) and are
 /// read from a signalfd; afterwards they act as before. ``take()`` may be called from any thread.
-final class TerminationSignals: Sendable {
+public final class TerminationSignals: Sendable {
     private let descriptor: FileDescriptor
     private let previousMask: sigset_t
 
-    init() throws(ToolError) {
+    /// Blocks the three signals in the calling thread and opens the signalfd.
+    public init() throws(ToolError) {
         var mask = sigset_t()
         sigemptyset(&mask)
         for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&mask, signal) }
@@ -29,7 +30,7 @@ final class TerminationSignals: Sendable {
     }
 
     /// The number of the next signal that has arrived, or nil.
-    func take() -> Int32? {
+    public func take() -> Int32? {
         let signal = pfs_signalfd_read(descriptor.rawValue)
         return signal == 0 ? nil : signal
     }

@@ -14,7 +14,7 @@ public enum CPUs {
     }
 
     /// The CPUs for pcores: `count` allowed ones (nil: all) from number `first` on.
-    static func chosen(first: Int, count: Int?) throws(ToolError) -> [Int] {
+    public static func chosen(first: Int, count: Int?) throws(ToolError) -> [Int] {
         let allowed = try allowed()
         let candidates = allowed.filter { $0 >= first }
         let wanted = count ?? max(candidates.count, 1)

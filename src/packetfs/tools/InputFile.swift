@@ -3,11 +3,15 @@ import SystemPackage
 
 /// A regular file that is open for reading.
 public final class InputFile: Sendable {
-    let path: FilePath
-    let descriptor: FileDescriptor
-    let byteCount: Int
+    /// Where it was opened.
+    public let path: FilePath
+    /// Open for reading while this object lives.
+    public let descriptor: FileDescriptor
+    /// Its size in bytes when it was opened; it may change.
+    public let byteCount: Int
 
-    init(_ path: FilePath) throws(ToolError) {
+    /// Opens a file; one that is missing, unreadable or not regular is ``ToolExit/noInput``.
+    public init(_ path: FilePath) throws(ToolError) {
         self.path = path
         let opened: FileDescriptor
         do {
@@ -35,7 +39,7 @@ public final class InputFile: Sendable {
     }
 
     /// All bytes of a file.
-    static func contents(_ path: FilePath) throws(ToolError) -> [UInt8] {
+    public static func contents(_ path: FilePath) throws(ToolError) -> [UInt8] {
         let file = try InputFile(path)
         do {
             return try [UInt8](unsafeUninitializedCapacity: file.byteCount) { buffer, count in

@@ -50,14 +50,17 @@ public struct Fleet: ~Copyable {
     }
 
     /// A child that has ended.
-    struct Ended {
-        let index: Int
-        let pid: pid_t
-        let end: ChildEnd
+    public struct Ended {
+        /// The number that it was started under.
+        public let index: Int
+        /// Its process number, which may by now belong to another.
+        public let pid: pid_t
+        /// How it ended.
+        public let end: ChildEnd
     }
 
     /// The number of children that have not been seen to end.
-    var count: Int { children.count }
+    public var count: Int { children.count }
 
     /// Starts this executable again with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
     public mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
@@ -105,7 +108,7 @@ public struct Fleet: ~Copyable {
     }
 
     /// Children that have ended since the last call, reaped. Waits at most `timeout` milliseconds for the first one.
-    mutating func collectEnded(timeout: Int32 = 0) -> [Ended] {
+    public mutating func collectEnded(timeout: Int32 = 0) -> [Ended] {
         guard !pollSet.isEmpty, poll(&pollSet, nfds_t(pollSet.count), timeout) > 0 else { return [] }
         var ended: [Ended] = []
         for position in pollSet.indices.reversed() where pollSet[position].revents != 0 {
@@ -122,7 +125,7 @@ public struct Fleet: ~Copyable {
     /// Waits until every child has ended, and kills those that have not after `grace` nanoseconds.
     ///
     /// - Returns: how each ended, and process numbers of those that had to be killed.
-    mutating func finish(grace: UInt64) -> (ends: [Ended], forced: Set<pid_t>) {
+    public mutating func finish(grace: UInt64) -> (ends: [Ended], forced: Set<pid_t>) {
         let deadline = Clock.monotonic() + grace
         var ends: [Ended] = []
         var forced: Set<pid_t> = []
