@@ -93,7 +93,7 @@ let tests: [Target] = [
     // What suites that run the tools share.
     .target(name: "ToolTesting", path: "tests/support", swiftSettings: swift),
     .testTarget(
-        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", systemPackage],
+        name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", "ToolTesting", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
     .testTarget(
         name: "RingTests",

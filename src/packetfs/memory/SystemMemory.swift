@@ -62,7 +62,8 @@ struct AvailableMemory: Equatable {
                 else { continue }  // "max", or the root group, which has no limit
                 let statistics = read(path + "/memory.stat") ?? ""
                 let cache = group.cacheKeys.reduce(0) { $0 + (number(after: $1, in: statistics) ?? 0) }
-                let room = max(0, min(limit, limit - used + cache))
+                // The statistics lag behind: the cache can seem larger than what is used. No limit is the largest number.
+                let room = max(0, limit - max(0, used - cache))
                 if room < least.byteCount {
                     least = AvailableMemory(byteCount: room, holder: "the control group \(path)")
                 }

@@ -2,6 +2,7 @@ import CPacketFSShims
 import Glibc
 import SystemPackage
 import Testing
+import ToolTesting
 
 @testable import PacketFSMemory
 

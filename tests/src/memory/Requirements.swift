@@ -1,6 +1,7 @@
 import Glibc
 import SystemPackage
 import Testing
+import ToolTesting
 
 @testable import PacketFSMemory
 
@@ -25,25 +26,6 @@ extension Trait where Self == ConditionTrait {
 
     /// A tmpfs at /dev/shm.
     static var needsDevShm: Self { .enabled(if: access("/dev/shm", W_OK) == 0, "needs a writable /dev/shm") }
-}
-
-/// The machine does not give what a test needs.
-struct NotToBeHad: Error {}
-
-/// Runs `body` while `count` pages of 2 MiB are free; enlarges the pool for that where it must, and gives back afterwards
-/// what it added.
-func withHugePages<Result>(_ count: Int, _ body: () throws -> Result) throws -> Result {
-    let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
-    guard let pool = HugePagePool(pageSize: 2 << 20) else { throw NotToBeHad() }
-    let missing = max(0, count - pool.free)
-    guard missing > 0 else { return try body() }
-    try write("\(pool.total + missing)", to: file)
-    defer {
-        let total = HugePagePool(pageSize: 2 << 20)?.total ?? 0
-        try? write("\(max(0, total - missing))", to: file)
-    }
-    guard let now = HugePagePool(pageSize: 2 << 20), now.free >= count else { throw NotToBeHad() }
-    return try body()
 }
 
 /// Runs `body` while memfds may have transparent huge pages; restores the machine's setting afterwards.

@@ -37,6 +37,21 @@ import Testing
         #expect(AvailableMemory.now { files[$0] } == expected)
     }
 
+    /// Statistics of a busy group lag behind its usage; added to a limit of "none", the difference does not fit an Int.
+    @Test(arguments: ["9223372036854771712", "5000"])
+    func moreCacheThanUsage(_ limit: String) {
+        let files = [
+            "/proc/meminfo": "MemAvailable: 4 kB\n",
+            "/proc/self/cgroup": "4:memory:/\n",
+            "/proc/self/mountinfo": "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes": "\(limit)\n",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes": "6000000\n",
+            "/sys/fs/cgroup/memory/memory.stat": "total_active_file 6004096\ntotal_inactive_file 4096\n",
+        ]
+        let expected = AvailableMemory(byteCount: 4096, holder: "the machine")
+        #expect(AvailableMemory.now { files[$0] } == expected)
+    }
+
     @Test func memoryOfNodes() {
         let folder = "/sys/devices/system/node"
         let files = [

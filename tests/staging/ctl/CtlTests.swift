@@ -318,23 +318,28 @@ struct CtlTests {
 
     @Test(
         "Regions on huge pages, found where they are mounted", .enabled(if: geteuid() == 0, "needs root"),
-        .enabled(if: Folder.freeHugePages >= 4, "needs 4 huge pages"))
+        .enabled(
+            if: (try? withHugePages(4) { true }) ?? false,
+            "needs 4 free pages of 2 MiB: reserve them with `just hugepages`")
+    )
     func hugePages() throws {
-        let folder = try Folder(mountHugePages: true)
-        #expect(try folder.ctl("create", "huge", "--ring-pow2", "4", "--slab-mb", "1").status == 0)
-        #expect(try folder.ctl("create", "data", "--blob-mb", "3").status == 0)
-        // Without --dir.
-        let rows = try #require(try tool.run(["list", "--json"]).result()["regions"] as? [[String: Any]])
-        let ours = rows.filter { $0["folder"] as? String == folder.path }
-        #expect(ours.map { $0["name"] as? String } == ["data.pfs-blob", "huge.pfs-ring"])
-        #expect(ours.map { $0["page_bytes"] as? Int } == [2 << 20, 2 << 20])
-        #expect(ours.map { $0["size_bytes"] as? Int } == [4 << 20, 2 << 20])
-        for name in ["huge", "data"] {
-            #expect(try folder.ctl("check", name).status == 0)
-            #expect(try folder.ctl("remove", name).status == 0)
+        try withHugePages(4) {
+            let folder = try Folder(mountHugePages: true)
+            #expect(try folder.ctl("create", "huge", "--ring-pow2", "4", "--slab-mb", "1").status == 0)
+            #expect(try folder.ctl("create", "data", "--blob-mb", "3").status == 0)
+            // Without --dir.
+            let rows = try #require(try tool.run(["list", "--json"]).result()["regions"] as? [[String: Any]])
+            let ours = rows.filter { $0["folder"] as? String == folder.path }
+            #expect(ours.map { $0["name"] as? String } == ["data.pfs-blob", "huge.pfs-ring"])
+            #expect(ours.map { $0["page_bytes"] as? Int } == [2 << 20, 2 << 20])
+            #expect(ours.map { $0["size_bytes"] as? Int } == [4 << 20, 2 << 20])
+            for name in ["huge", "data"] {
+                #expect(try folder.ctl("check", name).status == 0)
+                #expect(try folder.ctl("remove", name).status == 0)
+            }
+            let short = try folder.ctl("create", "more", "--ring-pow2", "4", "--slab-mb", "262144")
+            #expect(short.status == 69 && short.errors.contains("huge pages"), "\(short)")
+            #expect(try folder.names == [])
         }
-        let short = try folder.ctl("create", "more", "--ring-pow2", "4", "--slab-mb", "262144")
-        #expect(short.status == 69 && short.errors.contains("huge pages"), "\(short)")
-        #expect(try folder.names == [])
     }
 }

@@ -26,12 +26,6 @@ final class Folder: Sendable {
         try? FileManager.default.removeItem(atPath: path)
     }
 
-    static var freeHugePages: Int {
-        let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
-        let text = try? String(contentsOfFile: file, encoding: .utf8)
-        return text.flatMap { Int($0.trimmingCharacters(in: .newlines)) } ?? 0
-    }
-
     var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
 
     /// Runs pfs_ctl on this folder.
