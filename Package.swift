@@ -64,7 +64,8 @@ let staging: [Target] = [
         dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser, systemPackage],
         path: "staging/pfs_stream_fastpath_tx", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_stream_fastpath_rx", dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser],
+        name: "pfs_stream_fastpath_rx",
+        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser],
         path: "staging/pfs_stream_fastpath_rx", swiftSettings: swift),
     .executableTarget(
         name: "pfs_shm_ring_bench",
@@ -115,6 +116,13 @@ let tests: [Target] = [
     .testTarget(
         name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
         path: "tests/staging/apply", swiftSettings: swift),
+    .testTarget(
+        name: "StreamTests",
+        dependencies: [
+            "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "pfs_stream_fastpath_tx",
+            "pfs_stream_fastpath_rx", "ToolTesting", systemPackage,
+        ],
+        path: "tests/staging/stream", swiftSettings: swift),
     .testTarget(
         name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),

@@ -1,4 +1,5 @@
 import Glibc
+import PacketFSMemory
 import PacketFSRing
 import PacketFSTools
 

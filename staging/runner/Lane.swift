@@ -93,7 +93,17 @@ final class Lane<Source: RecordSource> {
     }
 
     /// Waits until the consumer has brought the ring below the low-water mark; see ``RingProducer/waitForRelease(below:spins:timeout:)``.
-    func waitForRelease(timeout: Duration) throws(RingError) {
+    func waitForLowWater(timeout: Duration) throws(RingError) {
         _ = try ring.waitForRelease(below: lowWater, timeout: timeout)
+    }
+
+    /// Waits until the consumer has released everything.
+    func waitUntilEmpty(timeout: Duration) throws(RingError) {
+        _ = try ring.waitForRelease(below: 1, timeout: timeout)
+    }
+
+    /// Waits until what ``insert(byteCount:_:)`` found no room for would fit.
+    func waitForSpace(timeout: Duration) throws(RingError) {
+        _ = try ring.waitForSpace(timeout: timeout)
     }
 }

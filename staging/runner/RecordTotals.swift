@@ -25,7 +25,8 @@ struct RecordTotals: ~Copyable {
     /// The program of the record before: most likely this one's too.
     private var current = 0
     /// Records, descriptors and payload bytes executed; payload bytes times the program's operations; records refused.
-    var records: UInt64 = 0, descriptors: UInt64 = 0, bytes: UInt64 = 0, operationBytes: UInt64 = 0, rejected: UInt64 = 0
+    var records: UInt64 = 0, descriptors: UInt64 = 0, bytes: UInt64 = 0, operationBytes: UInt64 = 0,
+        rejected: UInt64 = 0
 
     /// Starts from nothing.
     ///

@@ -73,19 +73,7 @@ public struct ProcPcoresRun {
         isa = try Kernels.selected()
         pcoreCPUs = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
         producerCPU = try Self.chooseProducerCPU(configuration, pcoreCPUs: pcoreCPUs)
-        if let path = configuration.file {
-            let opened = try InputFile(path)
-            guard opened.byteCount <= configuration.blobByteCount else {
-                throw ToolError(
-                    .usage,
-                    "\(path) has \(opened.byteCount) bytes, more than the blob's \(configuration.blobByteCount); "
-                        + "use --blob-mb \((opened.byteCount + (1 << 20) - 1) >> 20) or more")
-            }
-            guard opened.byteCount > 0 else { throw ToolError(.noInput, "\(path) is empty") }
-            file = opened
-        } else {
-            file = nil
-        }
+        file = try configuration.openFile()
         range = try configuration.range(fileByteCount: file?.byteCount)
         if configuration.partitions {
             let grain = UInt64(max(configuration.alignment, 64))

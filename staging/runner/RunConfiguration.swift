@@ -141,6 +141,20 @@ public struct RunConfiguration: Sendable {
                 + "pcores race for the same bytes, so the result is not defined; drop one of the two")
     }
 
+    /// Opens the file that fills the blob, if there is one; it must fit and not be empty.
+    func openFile() throws(ToolError) -> InputFile? {
+        guard let path = file else { return nil }
+        let opened = try InputFile(path)
+        guard opened.byteCount <= blobByteCount else {
+            throw ToolError(
+                .usage,
+                "\(path) has \(opened.byteCount) bytes, more than the blob's \(blobByteCount); "
+                    + "use --blob-mb \((opened.byteCount + (1 << 20) - 1) >> 20) or more")
+        }
+        guard opened.byteCount > 0 else { throw ToolError(.noInput, "\(path) is empty") }
+        return opened
+    }
+
     /// The byte range that descriptors lie in, once the file's length is known.
     func range(fileByteCount: Int?) throws(ToolError) -> Range<UInt64> {
         let end = fileByteCount ?? blobByteCount

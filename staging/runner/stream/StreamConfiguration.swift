@@ -103,6 +103,8 @@ public enum StreamFault: Error, Sendable, CustomStringConvertible {
     case corrupt(RingError)
     /// The end record came back without an answer.
     case unanswered
+    /// Records come, but the beginning of their stream does not.
+    case notBegun
     /// Something else went wrong.
     case failed(ToolError)
 
@@ -116,7 +118,9 @@ public enum StreamFault: Error, Sendable, CustomStringConvertible {
         case .peerIdle(.producer, let seconds):
             "the producer is attached, but has sent nothing for \(format(seconds)) s (--patience)"
         case .corrupt(let error): "\(error)"
-        case .unanswered: "the consumer released the end of the stream without an answer"
+        case .unanswered:
+            "the consumer passed over the end of the stream without an answer: it was replaced, or is none of ours"
+        case .notBegun: "records came without the beginning of their stream"
         case .failed(let error): error.description
         }
     }

@@ -14,6 +14,8 @@ public final class StreamReceiver {
     private static let look: UInt64 = 5_000_000
     private static let sampleInterval: UInt64 = 500_000_000
     private static let nap = Duration.milliseconds(20)
+    /// How long records may come that belong to no stream before this side doubts that the producer knows of it.
+    private static let doubt: UInt64 = 250_000_000
 
     private let side: StreamSide
     private let isa: ISA
@@ -25,6 +27,8 @@ public final class StreamReceiver {
     private var sampledAt: UInt64 = 0
     private var sampledBytes: UInt64 = 0
     private var sampledRecords: UInt64 = 0
+    private var attachedAt: UInt64 = 0
+    private var hasYielded = false
     /// The most records that were seen to wait in the ring.
     private var peak = 0
 
@@ -45,7 +49,7 @@ public final class StreamReceiver {
         try side.pin()
         var link: ReceiverRing?
         var flags: StreamBegin.Flags = []
-        repeat {
+        while true {
             guard let connected = try connect(link) else { break }
             link = connected
             var active: ActiveStream?
@@ -55,7 +59,15 @@ public final class StreamReceiver {
                 flags = active.begin.flags
                 if !side.waits { cleanUp(connected, active) }
             }
-        } while isToGoOn
+            if case .notBegun? = outcome.fault {
+                // A producer that has not noticed that its consumer was replaced notices now.
+                link = nil
+                usleep(100_000)
+                continue
+            }
+            guard isToGoOn else { break }
+        }
+        if case .failed(let error)? = outcome.fault, outcome.streams == 0 { throw error }
         link = nil
         if flags.contains(.removesRing) { place.resetDevice() }
         return outcome
@@ -115,6 +127,7 @@ public final class StreamReceiver {
     /// Receives until the end record, or until nothing more can come: the fault that ended it early, if any.
     private func receive(_ link: ReceiverRing, _ active: inout ActiveStream?) -> StreamFault? {
         movedAt = Clock.monotonic()
+        attachedAt = movedAt
         do {
             while try step(link, &active) {}
             return nil
@@ -138,6 +151,10 @@ public final class StreamReceiver {
         movedAt = now
         if StreamControl.isControl(first) { return try obey(first, link, &active) }
         guard let stream = active else {
+            if !hasYielded, outcome.streams == 0, now > attachedAt + Self.doubt {
+                hasYielded = true
+                throw StreamFault.notBegun
+            }
             outcome.skippedRecords += 1
             release(1, of: link)
             return true
@@ -230,11 +247,15 @@ public final class StreamReceiver {
                 outcome.rejectedRecords += 1
                 return true
             }
-            if let active { try settle(active) }
+            if let active {
+                report(.warning("another stream begins, without an end of the one before"))
+                try settle(active)
+            }
             active = nil
             active = try ActiveStream(begin, program, side, isa)
             outcome.backing = try active?.blob.backing()
             report(.phase("receiving"))
+            movedAt = Clock.monotonic()
             return true
         case .end(let end):
             guard let stream = active else {
@@ -275,9 +296,15 @@ public final class StreamReceiver {
             return
         }
         report(.phase("verifying \(answer.records) records with the reference implementation"))
-        let difference = try verifier.difference(
-            answer, from: stream.begin.firstRecord, on: stream.blob, signals)
-        outcome.disagreement = difference?.description { _ in "this consumer" }
-        outcome.verified = difference == nil
+        do {
+            let difference = try verifier.difference(
+                answer, from: stream.begin.firstRecord, on: stream.blob, signals)
+            outcome.disagreement = difference?.description { _ in "this consumer" }
+            outcome.verified = difference == nil
+        } catch let interrupted as Interrupted {
+            outcome.fault = .interrupted(signal: interrupted.signal)
+            outcome.verified = nil
+            outcome.unverifiable = "interrupted"
+        }
     }
 }

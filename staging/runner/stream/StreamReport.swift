@@ -82,7 +82,8 @@ enum StreamReport {
 
         private enum Key: String, CodingKey {
             case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, recordsPerS, records
-            case descriptors, rejectedRecords, skippedRecords, streams, totals, answer, backing, isa, verified, difference
+            case descriptors, rejectedRecords, skippedRecords, streams, totals, answer, backing, isa, verified,
+                difference
             case endedEarly
         }
     }
@@ -129,7 +130,9 @@ extension StreamOutcome {
     /// The summary for people.
     public var summary: String {
         let work = program.map { "\($0)" } ?? "no stream"
-        var lines = [role == .producer ? "\(work), sent to \(side.place.ringPath)" : "\(work), from \(side.place.ringPath)"]
+        var lines = [
+            role == .producer ? "\(work), sent to \(side.place.ringPath)" : "\(work), from \(side.place.ringPath)"
+        ]
         func line(_ name: String, _ text: String) {
             lines.append("  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text)
         }
@@ -137,7 +140,9 @@ extension StreamOutcome {
             "throughput",
             "\(decimals(megabytesPerSecond, 1)) MB/s: \(scaled(Double(bytes)))B in \(decimals(seconds, 2)) s, "
                 + "\(scaled(recordsPerSecond))records/s, \(scaled(Double(descriptors) / seconds))descriptors/s")
-        line("records", "\(records), \(descriptors) descriptors, \(bytes) bytes" + (streams > 1 ? ", in \(streams) streams" : ""))
+        line(
+            "records",
+            "\(records), \(descriptors) descriptors, \(bytes) bytes" + (streams > 1 ? ", in \(streams) streams" : ""))
         if let answer {
             line("consumer", "executed \(answer.records) records, \(answer.bytes) bytes, rejected \(answer.rejected)")
         }

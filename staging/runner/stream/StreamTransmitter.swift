@@ -11,7 +11,10 @@ import SystemPackage
 /// A stream is begun anew for every consumer, and ended by a record that the consumer answers with what it has executed. When a
 /// consumer dies, the next one gets the records that the dead one had not released; see docs/pfs_stream_fastpath.md.
 public struct StreamTransmitter {
-    private static let look: UInt64 = 5_000_000
+    /// How often signals and the consumer are looked at. No consumer can be replaced within this time unnoticed: starting one
+    /// takes longer.
+    private static let look: UInt64 = 4_000_000
+    private static let nap = Duration.milliseconds(4)
     private static let sampleInterval: UInt64 = 500_000_000
     /// What a consumer gets to answer after a signal has asked for the end.
     private static let grace: UInt64 = 2_000_000_000
@@ -37,7 +40,7 @@ public struct StreamTransmitter {
 
     /// Does it all. Whatever way it ends, ring and blob are removed, unless they are to be kept.
     public func run() throws -> StreamOutcome {
-        let file = try configuration.run.file.map { path throws(ToolError) in try InputFile(path) }
+        let file = try configuration.run.openFile()
         var ring: TransmitterRing? = try TransmitterRing.open(configuration, report)
         defer {
             ring?.removeName()
@@ -73,6 +76,7 @@ public struct StreamTransmitter {
             course.settle()
             guard side.waits, case .peerGone? = fault else { break }
             report(.warning("the consumer died or left; waiting for another one (--wait)"))
+            course.answer = nil
         }
         var outcome = outcome(course, run, range, try blob.blob.backing(), fault)
         if let verifier { try verify(&outcome, course, verifier, blob.blob) }
@@ -91,9 +95,8 @@ public struct StreamTransmitter {
         let lane: Lane<StreamRecords>
         let watch: PeerWatch
         var begin: StreamBegin
-        /// The entry of the first record since the beginning, and the first record's number.
-        var firstPosition: UInt32 = 0
-        var hasBegun = false
+        /// Whether the ring has a begin record of this stream, and the end record.
+        var hasBegun = false, hasEnded = false
         /// What the consumer answered, and how many consumers there were.
         var answer: StreamAnswer?
         var consumers = 0
@@ -113,13 +116,14 @@ public struct StreamTransmitter {
         /// After a consumer has gone: makes the records that it has not released the next ones.
         mutating func settle() {
             guard hasBegun, answer == nil else { return }
-            // Entries before the first record were the beginning and whatever was in the ring before, those behind the last
-            // one the end.
-            let passed = Int64(Int32(bitPattern: lane.unreleased().position &- firstPosition))
+            // Of what is still in the ring, the last entry may be the end, and the first ones the beginning and what was there
+            // before.
             let sent = lane.source.produced - begin.firstRecord
-            lane.source.rewind(to: begin.firstRecord + min(UInt64(max(passed, 0)), sent))
+            let left = UInt64(max(0, lane.unreleased().count - (hasEnded ? 1 : 0)))
+            lane.source.rewind(to: lane.source.produced - min(left, sent))
             begin.firstRecord = lane.source.produced
             hasBegun = false
+            hasEnded = false
         }
     }
 
@@ -157,8 +161,10 @@ public struct StreamTransmitter {
             let (_, position) = try insert(&course, byteCount: StreamControl.byteCount(of: begin)) {
                 StreamControl.write(begin, to: $0)
             }
-            course.firstPosition = position &+ 1
             course.hasBegun = true
+            // The consumer opens the blob now; measurement starts when it is ready.
+            try awaitRelease(of: position, &course)
+            course.resumed = Clock.monotonic()
             let bytesBefore = course.lane.source.bytes
             report(.phase("sending"))
             try produce(&course)
@@ -170,10 +176,8 @@ public struct StreamTransmitter {
             let (record, endPosition) = try insert(&course, byteCount: StreamControl.byteCountOfEnd) {
                 StreamControl.write(end, to: $0)
             }
-            while Int32(bitPattern: course.lane.unreleased().position &- endPosition) <= 0 {
-                try lookAround(&course)
-                try course.lane.waitForRelease(timeout: .milliseconds(2))
-            }
+            course.hasEnded = true
+            try awaitRelease(of: endPosition, &course)
             course.answer = StreamControl.answer(in: record)
             if course.answer == nil { return .unanswered }
             return course.interruption.map { .interrupted(signal: $0.signal) }
@@ -197,7 +201,7 @@ public struct StreamTransmitter {
             let made = try lane.produce(atMost: Self.turn)
             if made == 0 {
                 if let limit = run.recordsPerPCore, lane.source.produced >= limit { return }
-                try lane.waitForRelease(timeout: .milliseconds(20))
+                try lane.waitForLowWater(timeout: Self.nap)
             }
             try lookAround(&course)
         }
@@ -210,7 +214,15 @@ public struct StreamTransmitter {
         while true {
             if let inserted = try course.lane.insert(byteCount: byteCount, write) { return inserted }
             try lookAround(&course)
-            try course.lane.waitForRelease(timeout: .milliseconds(2))
+            try course.lane.waitForSpace(timeout: Self.nap)
+        }
+    }
+
+    /// Waits until the consumer has released an entry, whatever it is.
+    private func awaitRelease(of position: UInt32, _ course: inout Course) throws {
+        while Int32(bitPattern: course.lane.unreleased().position &- position) <= 0 {
+            try lookAround(&course)
+            try course.lane.waitUntilEmpty(timeout: Self.nap)
         }
     }
 
@@ -222,7 +234,9 @@ public struct StreamTransmitter {
         if let signal = signals.take(), course.interruption == nil {
             course.interruption = (signal, now + Self.grace)
         }
-        if let (signal, deadline) = course.interruption, now > deadline { throw StreamFault.interrupted(signal: signal) }
+        if let (signal, deadline) = course.interruption, now > deadline {
+            throw StreamFault.interrupted(signal: signal)
+        }
         guard try course.watch.isAttached() else { throw StreamFault.peerGone(.consumer) }
         let (position, count) = course.lane.unreleased()
         if position != course.released || count == 0 {
@@ -280,7 +294,8 @@ public struct StreamTransmitter {
     /// What the consumer's answer has other than what was sent.
     private func disagreement(_ answer: StreamAnswer, _ sent: StreamOutcome) -> String? {
         guard answer.records == sent.records, answer.descriptors == sent.descriptors, answer.bytes == sent.bytes else {
-            return "\(sent.records) records of \(sent.bytes) bytes were sent, the consumer executed \(answer.records) of "
+            return
+                "\(sent.records) records of \(sent.bytes) bytes were sent, the consumer executed \(answer.records) of "
                 + "\(answer.bytes) bytes and rejected \(answer.rejected)"
         }
         guard answer.totals.count == sent.program?.reducers.count else {
@@ -292,6 +307,10 @@ public struct StreamTransmitter {
     private func verify(
         _ outcome: inout StreamOutcome, _ course: Course, _ verifier: StreamVerifier, _ blob: borrowing HugeBlob
     ) throws {
+        if case .interrupted? = outcome.fault {
+            outcome.unverifiable = "interrupted"
+            return
+        }
         guard let answer = course.answer, course.consumers == 1 else {
             outcome.unverifiable =
                 course.consumers > 1
@@ -303,8 +322,13 @@ public struct StreamTransmitter {
             return
         }
         report(.phase("verifying \(answer.records) records with the reference implementation"))
-        let difference = try verifier.difference(answer, from: 0, on: blob, signals)
-        outcome.disagreement = difference?.description { _ in "the consumer" }
-        outcome.verified = difference == nil
+        do {
+            let difference = try verifier.difference(answer, from: 0, on: blob, signals)
+            outcome.disagreement = difference?.description { _ in "the consumer" }
+            outcome.verified = difference == nil
+        } catch let interrupted as Interrupted {
+            outcome.fault = .interrupted(signal: interrupted.signal)
+            outcome.unverifiable = "interrupted"
+        }
     }
 }
