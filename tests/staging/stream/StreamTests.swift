@@ -102,7 +102,8 @@ struct StreamTests {
         for arguments in [
             ["--file", file, "--blob-mb", "4", "--records", "100"],
             [
-                "--file", file, "--records", "100", "--range-off", "1000001", "--range-len", "70000", "--prog",
+                "--file", file, "--blob-mb", "4", "--records", "100", "--range-off", "1000001", "--range-len", "70000",
+                "--prog",
                 "add:1,fnv",
             ],
             ["--dpf", "1", "--records", "5000", "--ring-pow2", "3"],
