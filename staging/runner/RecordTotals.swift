@@ -14,7 +14,8 @@ private struct LoadedProgram {
 /// Of a record only its program, if it is one of those announced, and descriptors that were copied out of shared memory and
 /// checked there are used.
 struct RecordTotals: ~Copyable {
-    private let programs: [LoadedProgram]
+    /// In memory of its own, because an array's elements would be retained for each record.
+    private let programs: UnsafeMutableBufferPointer<LoadedProgram>
     private let carriesProgram: Bool
     private let blob: UnsafeMutableRawBufferPointer
     private let scratch: UnsafeMutableBufferPointer<Descriptor>
@@ -40,12 +41,14 @@ struct RecordTotals: ~Copyable {
     ) {
         let totals = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: mix.reducers.count)
         totals.initialize(repeating: 0)
-        programs = zip(mix.entries, mix.totalsOffsets).map { entry, offset in
-            let plan = Plan(entry.program, isa: isa)
-            return LoadedProgram(
-                instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
-                totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
-        }
+        programs = .allocate(capacity: mix.entries.count)
+        _ = programs.initialize(
+            fromContentsOf: zip(mix.entries, mix.totalsOffsets).map { entry, offset in
+                let plan = Plan(entry.program, isa: isa)
+                return LoadedProgram(
+                    instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
+                    totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
+            })
         self.carriesProgram = carriesProgram
         self.totals = totals
         self.blob = blob
@@ -56,6 +59,8 @@ struct RecordTotals: ~Copyable {
 
     deinit {
         scratch.deallocate()
+        programs.deinitialize()
+        programs.deallocate()
         totals.deallocate()
     }
 

@@ -6,25 +6,23 @@ import PacketFSGram
 /// Made once per distinct program and used for any number of descriptor tables, from any number of threads at a time:
 /// a plan is immutable. ``Reference`` defines what the results must be.
 public struct Plan: Sendable, CustomStringConvertible {
+    // One reference: a plan is copied, retained and released for each table of descriptors, which may be short.
+    private let contents: Contents
+
     /// The program that the plan executes.
-    public let program: Program
+    public var program: Program { contents.program }
     /// The instruction set of its kernels.
-    public let isa: ISA
-    let schedule: Schedule
-    /// The form for the C kernels; nil on the portable tier.
-    private let compiled: Compiled?
+    public var isa: ISA { contents.isa }
+    var schedule: Schedule { contents.schedule }
 
     /// Compiles `program`. Precondition: this CPU runs `isa` (``ISA/supported`` contains it).
     public init(_ program: Program, isa: ISA) {
         precondition(ISA.supported.contains(isa), "this CPU does not run \(isa)")
-        self.program = program
-        self.isa = isa
-        schedule = Schedule(program)
-        compiled = isa == .portable ? nil : Compiled(schedule)
+        contents = Contents(program, isa)
     }
 
     /// The number of values that the program yields: one for each counteq, crc32c and fnv.
-    public var reducerCount: Int { schedule.sources.count }
+    public var reducerCount: Int { contents.reducerCount }
 
     /// Applies the program to each descriptor, as if one after the other, and adds each reducer's values to `totals`, wrapping.
     ///
@@ -67,18 +65,42 @@ public struct Plan: Sendable, CustomStringConvertible {
         on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>, each: Bool,
         into values: UnsafeMutableBufferPointer<UInt64>
     ) {
-        guard !schedule.isEmpty else { return }
-        guard let compiled, let tier = isa.tier else {
-            return Portable.execute(schedule, on: base, descriptors: descriptors, each: each, into: values)
+        guard !contents.isEmpty else { return }
+        guard let compiled = contents.compiled, let tier = contents.tier else {
+            return Portable.execute(
+                contents.schedule, on: base, descriptors: descriptors, each: each, into: values)
         }
         // Descriptor has the layout of struct pfs_descriptor: that of the wire.
         UnsafeRawBufferPointer(descriptors).withMemoryRebound(to: pfs_descriptor.self) { descriptors in
             pfs_execute(
-                tier, compiled.plan, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
+                tier, compiled, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
                 descriptors.baseAddress, descriptors.count, each, values.baseAddress)
         }
     }
 
     /// The program and the instruction set, such as `xor:255,crc32c on vpclmul`.
     public var description: String { "\(program) on \(isa)" }
+}
+
+/// What a plan consists of, with what each execution asks for at hand. Immutable.
+private final class Contents: Sendable {
+    let program: Program
+    let isa: ISA
+    let schedule: Schedule
+    let isEmpty: Bool
+    let reducerCount: Int
+    let tier: pfs_tier?
+    /// The form for the C kernels; nil on the portable tier.
+    var compiled: UnsafePointer<pfs_plan>? { owner?.plan }
+    private let owner: Compiled?
+
+    init(_ program: Program, _ isa: ISA) {
+        self.program = program
+        self.isa = isa
+        schedule = Schedule(program)
+        isEmpty = schedule.isEmpty
+        reducerCount = schedule.sources.count
+        tier = isa.tier
+        owner = isa == .portable ? nil : Compiled(schedule)
+    }
 }
