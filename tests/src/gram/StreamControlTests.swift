@@ -72,7 +72,8 @@ struct StreamControlTests {
         }
         // Version, kind, length, reserved, range, blob size, dpf, alignment, flags, instructions.
         for (offset, value) in [
-            (4, 2), (6, 3), (8, 89), (12, 1), (32, 4), (40, 3), (48, 3), (64, 0), (66, 2), (68, 3), (70, 0x20), (72, 4), (76, 0),
+            (4, 2), (6, 3), (8, 89), (12, 1), (32, 4), (40, 3), (48, 3), (64, 0), (66, 2), (68, 3), (70, 0x20), (72, 4),
+            (76, 0),
             (76, 33),
         ] as [(Int, UInt8)] {
             var bad = good
