@@ -5,6 +5,7 @@ import 'utils/just/test.just'
 import 'utils/just/run.just'
 import 'utils/just/plot.just'
 import 'utils/just/tools.just'
+import 'utils/just/kernel.just'
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 

@@ -89,6 +89,14 @@ let staging: [Target] = [
         path: "staging/pfs_ctl", swiftSettings: swift),
 ]
 
+// dev: prototypes and probes.
+let dev: [Target] = [
+    .executableTarget(
+        name: "pfs_ringpeek_ctl",
+        dependencies: ["PacketFSTools", "PacketFSUAPI", "CPacketFSShims", argumentParser, systemPackage],
+        path: "dev/pfs_ringpeek_ctl", swiftSettings: swift)
+]
+
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
@@ -124,6 +132,9 @@ let tests: [Target] = [
         ],
         path: "tests/staging/stream", swiftSettings: swift),
     .testTarget(
+        name: "RingPeekTests", dependencies: ["pfs_ringpeek_ctl", "ToolTesting"], path: "tests/dev/ringpeek",
+        swiftSettings: swift),
+    .testTarget(
         name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
@@ -143,12 +154,13 @@ let package = Package(
         .executable(name: "pfs_shm_ring_bench", targets: ["pfs_shm_ring_bench"]),
         .executable(name: "pfs_pcpu_bench", targets: ["pfs_pcpu_bench"]),
         .executable(name: "pfs_ctl", targets: ["pfs_ctl"]),
+        .executable(name: "pfs_ringpeek_ctl", targets: ["pfs_ringpeek_ctl"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + tests,
+    targets: src + staging + dev + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )
