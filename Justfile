@@ -7,6 +7,7 @@ import 'utils/just/net.just'
 import 'utils/just/plot.just'
 import 'utils/just/dev.just'
 import 'utils/just/tools.just'
+import 'utils/just/kernel.just'
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 

@@ -134,6 +134,10 @@ let dev: [Target] = [
             argumentParser, systemPackage,
         ],
         path: "dev/afxdp/pfs_afxdp_rx", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_ringpeek_ctl",
+        dependencies: ["PacketFSTools", "PacketFSUAPI", "CPacketFSShims", argumentParser, systemPackage],
+        path: "dev/pfs_ringpeek_ctl", swiftSettings: swift),
 ]
 
 // The tools over DPDK, where libdpdk-dev is installed.
@@ -239,6 +243,9 @@ let tests: [Target] = [
         ],
         path: "tests/staging/stream", swiftSettings: swift),
     .testTarget(
+        name: "RingPeekTests", dependencies: ["pfs_ringpeek_ctl", "ToolTesting"], path: "tests/dev/ringpeek",
+        swiftSettings: swift),
+    .testTarget(
         name: "PicturesTests", dependencies: ["pfs_proc_pcores", "pfs_shm_ring_bench", "ToolTesting"],
         path: "tests/staging/pictures", swiftSettings: swift),
     .testTarget(
@@ -285,6 +292,7 @@ let package = Package(
         .executable(name: "yeet_afp_rx", targets: ["yeet_afp_rx"]),
         .executable(name: "yeet_udp_tx", targets: ["yeet_udp_tx"]),
         .executable(name: "yeet_udp_rx", targets: ["yeet_udp_rx"]),
+        .executable(name: "pfs_ringpeek_ctl", targets: ["pfs_ringpeek_ctl"]),
     ]
         + (hasDPDK
             ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : []),

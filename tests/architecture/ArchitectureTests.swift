@@ -17,6 +17,9 @@ import Testing
         let folder = Self.root.appendingPathComponent("dev/wip/native")
         let links = try FileManager.default.links(in: folder)
         #expect(links["pfs_proc_pcores"] == "../../../bin/pfs_proc_pcores")
+        for name in ["pfs_stream_fastpath_tx", "pfs_stream_fastpath_rx"] {
+            #expect(links[name] == "../../../bin/\(name)")
+        }
         for (name, destination) in links {
             #expect(destination == "../../../bin/\(name)")
         }

@@ -116,5 +116,5 @@ static const struct ktap_test tests[] = {
 
 int main(void)
 {
-	return KTAP_RUN(tests, 200, fp_empty_all);
+	return KTAP_RUN(tests, 280, fp_empty_all);
 }

@@ -280,5 +280,5 @@ static const struct ktap_test tests[] = {
 
 int main(void)
 {
-	return KTAP_RUN(tests, 110, fp_empty_all);
+	return KTAP_RUN(tests, 280, fp_empty_all);
 }

@@ -2,10 +2,40 @@
 # shellcheck shell=bash
 # What the scripts on kernel modules share. Source it after common.sh.
 # shellcheck disable=SC2154 # root comes from common.sh
+# shellcheck disable=SC2034 # what is set here is for those who source it
 
 # Everything that is downloaded or built for kernels: not in git, may be deleted at any time.
 kernel_cache=$root/.build-kernel
 modules=(pfs_fastpath pfs_ringpeek r816x_peek)
+
+# Whether modules that are not signed can be loaded into the running kernel; says why not on standard error.
+running_kernel_allows_modules() {
+    local lockdown=/sys/kernel/security/lockdown secure
+    if [[ ! -e /proc/modules ]]; then
+        warn "Linux $(uname -r) was built without loadable modules (CONFIG_MODULES)."
+        warn "  'just test-kernel' tries them in a virtual machine instead."
+        return 69
+    fi
+    if [[ $(cat /proc/sys/kernel/modules_disabled 2>/dev/null) == 1 ]]; then
+        warn "Loading modules has been switched off until the next boot (kernel.modules_disabled)."
+        return 69
+    fi
+    if [[ -r $lockdown && $(<"$lockdown") != *"[none]"* ]]; then
+        warn "The kernel is locked down ($(<"$lockdown")): it takes signed modules only."
+        warn "  Sign them with a key that the machine trusts (DKMS does that), or boot without lockdown."
+        return 69
+    fi
+    if [[ $(cat /sys/module/module/parameters/sig_enforce 2>/dev/null) == Y ]]; then
+        warn "The kernel takes signed modules only (module.sig_enforce). Sign them, as DKMS does."
+        return 69
+    fi
+    # The fifth byte is the value of the variable, behind four of attributes.
+    for secure in /sys/firmware/efi/efivars/SecureBoot-*; do
+        if [[ -r $secure && $(od -An -tu1 -j4 -N1 "$secure") -eq 1 ]]; then
+            warn "Note: Secure Boot is on. If loading fails with 'Key was rejected', sign the modules, as DKMS does."
+        fi
+    done
+}
 
 # find_kernel [LINE]: a kernel that modules can be built for: sets kernel_version and kernel_dir, where its build tree is.
 # Without LINE it is the newest whose headers are installed, which need not be the running one; with LINE (6.12) it is
@@ -35,9 +65,8 @@ unpack_headers() {
     kbuild=linux-kbuild-${kernel_version%-amd64}
     tree=$kernel_cache/unpacked/$package
     if [[ ! -d $tree ]]; then
-        for package in "$package" "$common" "$kbuild"; do
-            package=$(download "$package") && dpkg -x "$package" "$tree.part" || return 69
-        done
+        rm -rf "$tree.part"
+        unpack "$package" "$tree.part" && unpack "$common" "$tree.part" && unpack "$kbuild" "$tree.part" || return 69
         # The only absolute path in it.
         sed -i "s#^include /usr/src/#include $tree/usr/src/#" "$tree.part/usr/src/linux-headers-$kernel_version/Makefile"
         mv "$tree.part" "$tree"
@@ -57,30 +86,25 @@ build_modules() {
     make -C "$kdir" M="$work/src/dev/kernel" "$@"
 }
 
-# download PACKAGE: fetches a Debian package into the cache, once, and prints where it is.
-download() {
-    local package=$1 file
-    mkdir -p "$kernel_cache/packages"
-    file=$(compgen -G "$kernel_cache/packages/${package}_*.deb") || {
-        (
-            # Whole or not at all: a file that was cut off would be taken for the package for ever.
-            rm -rf "$kernel_cache/incoming" && mkdir "$kernel_cache/incoming" && cd "$kernel_cache/incoming" &&
-                apt-get download "$package" >&2 && mv ./*.deb ../packages/
-        ) || return
-        file=$(compgen -G "$kernel_cache/packages/${package}_*.deb") || return
-    }
-    say "$file"
+# unpack PACKAGE FOLDER: fetches a Debian package and unpacks it in a folder, without installing it.
+unpack() {
+    local incoming=$kernel_cache/incoming
+    rm -rf "$incoming"
+    mkdir -p "$incoming" "$2"
+    (
+        cd "$incoming" || exit
+        # A list of packages that is out of date names versions that are gone.
+        apt-get download "$1" || { as_root apt-get update && apt-get download "$1"; }
+    ) >&2 && dpkg -x "$incoming"/*.deb "$2" && rm -rf "$incoming"
 }
 
-# unpacked PACKAGE: downloads and unpacks a Debian package without installing it, and prints where it is.
+# unpacked PACKAGE: where in the cache a Debian package lies unpacked; fetches it if it does not yet.
 unpacked() {
-    local package=$1 file target
-    target=$kernel_cache/unpacked/$package
+    local target=$kernel_cache/unpacked/$1
     if [[ ! -d $target ]]; then
-        file=$(download "$package") || return
+        # Whole or not at all: what was interrupted must not be taken for the package next time.
         rm -rf "$target.part"
-        mkdir -p "$target.part"
-        dpkg -x "$file" "$target.part" && mv "$target.part" "$target" || return
+        unpack "$1" "$target.part" && mv "$target.part" "$target" || return
     fi
     say "$target"
 }

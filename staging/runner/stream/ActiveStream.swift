@@ -18,12 +18,14 @@ final class ActiveStream {
     /// Opens the blob that a begin record speaks of, whose program is `program`.
     convenience init(_ begin: StreamBegin, _ program: Program, _ side: StreamSide, _ isa: ISA) throws {
         let place = side.place
-        guard let opened = try Self.open(begin, place) else {
+        guard let opened = try Self.open(place) else {
             throw ToolError(
                 .unavailable,
                 "there is no blob \(place.blobPath): give both sides the same --blob, --dir and --huge-dir")
         }
-        guard fileNumber(opened.fileDescriptor) == begin.blobFile else {
+        guard fileNumber(opened.fileDescriptor) == begin.blobFile,
+            UInt64(opened.byteCount) >= begin.blobByteCount
+        else {
             throw ToolError(
                 .unavailable,
                 "\(place.blobPath) is not the blob that the producer uses: give both sides the same --blob, --dir and "
@@ -39,7 +41,9 @@ final class ActiveStream {
         _ begin: StreamBegin, _ program: Program, _ blob: consuming HugeBlob, _ verifier: StreamVerifier?, _ isa: ISA
     ) {
         // Valid as long as the blob, which goes together with what uses it.
-        let memory = blob.withUnsafeMutableBytes { $0 }
+        let memory = blob.withUnsafeMutableBytes {
+            UnsafeMutableRawBufferPointer(rebasing: $0[..<Int(begin.blobByteCount)])
+        }
         work = RecordTotals(
             mix: ProgramMix(program), carriesProgram: true, descriptorsPerRecord: Int(begin.descriptorsPerRecord),
             isa: isa, blob: memory)
@@ -52,10 +56,9 @@ final class ActiveStream {
     }
 
     /// The blob of that name; nil if there is none.
-    private static func open(_ begin: StreamBegin, _ place: StreamPlace) throws -> HugeBlob? {
+    private static func open(_ place: StreamPlace) throws -> HugeBlob? {
         do throws(MemoryError) {
-            return try HugeBlob.open(
-                named: place.blobFile, in: place.blobFolder, byteCount: Int(begin.blobByteCount))
+            return try HugeBlob.open(named: place.blobFile, in: place.blobFolder)
         } catch .system(_, _, .noSuchFileOrDirectory) {
             return nil
         }

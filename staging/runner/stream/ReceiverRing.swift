@@ -64,15 +64,22 @@ final class ReceiverRing {
         }
     }
 
-    /// Removes what a producer that died has left behind in shared memory, unless another producer has come.
-    func removeNames(_ place: StreamPlace, ring removesRing: Bool, blob: FileDescriptor?) -> Bool {
-        guard case .shared = place.transport, removesRing else { return false }
+    /// Removes the names of what a producer that died has left behind, unless another producer has come; whether it did. The
+    /// device's region goes when nobody uses it any more (``StreamPlace/resetDevice()``).
+    func removeNames(_ place: StreamPlace, blob: FileDescriptor?) -> Bool {
+        let blobName = blob.map { TemporaryName(place.blobPath, $0, isKept: true) }
+        guard !watch.isDevice else {
+            guard (try? watch.isAttached()) == false, let blobName else { return false }
+            blobName.isKept = false
+            return true
+        }
         // With both roles here, nobody can begin to use the ring before its name is gone.
         guard
             let probe = try? RingProducer(
                 attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         else { return false }
-        if let blob { TemporaryName(place.blobPath, blob, isKept: false).remove() }
+        blobName?.isKept = false
+        blobName?.remove()
         TemporaryName(place.ringPath, region.fileDescriptor, isKept: false).remove()
         _ = probe.capacity
         return true

@@ -115,10 +115,10 @@ public final class StreamReceiver {
 
     /// Removes what a producer that died would have removed.
     private func cleanUp(_ link: ReceiverRing, _ active: ActiveStream) {
-        guard case .peerGone? = outcome.fault else { return }
+        guard case .peerGone? = outcome.fault, active.begin.flags.contains(.removesRing) else { return }
         let blob = active.begin.flags.contains(.removesBlob) ? active.blob.fileDescriptor : nil
-        if link.removeNames(place, ring: active.begin.flags.contains(.removesRing), blob: blob) {
-            report(.warning("removed what the producer had left behind in \(place.ringPath.removingLastComponent())"))
+        if link.removeNames(place, blob: blob) {
+            report(.warning("removed what the producer had left behind"))
         }
     }
 

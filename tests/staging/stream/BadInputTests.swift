@@ -24,7 +24,7 @@ struct BadInputTests {
         Case(arguments: ["--ring-pow2", "27"], status: 64, message: "--ring-pow2 27"),
         Case(arguments: ["--ring-pow2=-1"], status: 64, message: "--ring-pow2 -1"),
         Case(arguments: ["--ring-bytes", "0"], status: 64, message: "--ring-bytes 0"),
-        Case(arguments: ["--ring-bytes", "70000"], status: 64, message: "two records"),
+        Case(arguments: ["--ring-bytes", "67000"], status: 64, message: "two records"),
         Case(arguments: ["--ring-bytes", "9223372036854775807"], status: 64, message: "--ring-bytes"),
         Case(arguments: ["--dpf", "65536"], status: 64, message: "--ring-bytes 2097152"),
         Case(arguments: ["--duration", "0"], status: 64, message: "--duration"),
@@ -33,7 +33,7 @@ struct BadInputTests {
         Case(arguments: ["--blob-mb", "100000000"], status: 69, message: "memory"),
         Case(arguments: ["--file", "/nonexistent"], status: 66, message: "/nonexistent"),
         Case(arguments: ["--file", "/usr/bin/bash", "--blob-mb", "1"], status: 64, message: "--blob-mb 2"),
-        Case(arguments: ["--range-off", "4194304"], status: 64, message: "--range-off 4194304"),
+        Case(arguments: ["--range-off", "1048576"], status: 64, message: "--range-off 1048576"),
         Case(arguments: ["--patience", "0"], status: 64, message: "--patience 0"),
         Case(arguments: ["--patience", "nan"], status: 64, message: "--patience"),
         Case(arguments: ["--cpu", "99999"], status: 69, message: "CPU 99999"),
@@ -91,7 +91,7 @@ struct BadInputTests {
     @Test("A second transmitter and a second receiver are refused, and disturb nobody")
     func second() throws {
         let place = try Place()
-        let tx = try place.tx("--duration", "100", "--verify")
+        let tx = try place.tx("--duration", "100", "--dpf", "4", "--verify")
         let rx = try place.rx("--verify")
         try rx.await("receiving")
         let secondTransmitter = try place.tx("--records", "1").finish()

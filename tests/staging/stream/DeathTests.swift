@@ -2,8 +2,8 @@ import Foundation
 import Testing
 import ToolTesting
 
-/// Seconds that no test runs for: each ends by what it does.
-private let long = ["--duration", "100"]
+/// Seconds that no test runs for: each ends by what it does. Small records, so that what is in the ring is soon done.
+private let long = ["--duration", "100", "--dpf", "4", "--ring-pow2", "6", "--ring-bytes", "65536"]
 
 @Suite("pfs_stream_fastpath_tx and _rx: sudden ends", .serialized)
 struct DeathTests {
@@ -18,7 +18,7 @@ struct DeathTests {
         return (sending, receiving)
     }
 
-    @Test("A killed receiver: the transmitter says so, ends with 71, and leaves nothing", arguments: 0..<8)
+    @Test("A killed receiver: the transmitter says so, ends with 71, and leaves nothing", arguments: 0..<4)
     func receiverDies(round: Int) throws {
         let place = try Place()
         let (tx, rx) = try start(place)
@@ -32,7 +32,7 @@ struct DeathTests {
         #expect(try place.names == [])
     }
 
-    @Test("A killed transmitter: the receiver says so, ends with 71, and cleans up", arguments: 0..<8)
+    @Test("A killed transmitter: the receiver says so, ends with 71, and cleans up", arguments: 0..<4)
     func transmitterDies(round: Int) throws {
         let place = try Place()
         let (tx, rx) = try start(place, rx: ["--verify"])
@@ -50,7 +50,7 @@ struct DeathTests {
     @Test("--wait: the transmitter goes on with the next receiver, at the first record that was not released")
     func nextReceiver() throws {
         let place = try Place()
-        let tx = try place.tx(["--records", "20000", "--wait", "--verify"])
+        let tx = try place.tx(["--records", "20000", "--dpf", "8", "--wait", "--verify"])
         var rx = try place.rx()
         for _ in 0..<3 {
             try rx.await("receiving")
@@ -84,7 +84,7 @@ struct DeathTests {
         first.signal(SIGKILL)
         #expect(try first.finish().wasSignalled)
         try rx.await("waiting for another one")
-        let second = try place.tx("--records", "200", "--prog", program, "--verify").finish()
+        let second = try place.tx("--records", "200", "--prog", program, "--dpf", "4", "--verify").finish()
         #expect(second.status == 0, "\(second)")
         #expect(second.errors.contains("has a consumer"), "\(second.errors)")
         let result = try rx.finish()

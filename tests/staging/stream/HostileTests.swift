@@ -115,7 +115,7 @@ struct HostileTests {
     /// What a transmitter of 300 records says to a consumer.
     private func transmit(_ arguments: [String], to work: (FakeConsumer) throws -> Void) throws -> Tool.Result {
         let place = try Place()
-        let tx = try place.tx(["--records", "300", "--patience", "1"] + arguments)
+        let tx = try place.tx(["--records", "300", "--patience", "3"] + arguments)
         let consumer = try FakeConsumer(place)
         try work(consumer)
         let result = try tx.finish()
@@ -136,7 +136,7 @@ struct HostileTests {
 
     @Test("A consumer that lies about what it did", arguments: [0, 1, 2, 3])
     func lies(lie: Int) throws {
-        let generator = RandomDescriptors(region: 0..<4 << 20, alignment: 64, seed: 1, stream: 0)
+        let generator = RandomDescriptors(region: 0..<1 << 20, alignment: 64, seed: 1, stream: 0)
         let bytes = (0..<300 * 64).reduce(0) { $0 + UInt64(generator[UInt64($1)].length) }
         var answer = StreamAnswer(records: 300, rejected: 0, descriptors: 300 * 64, bytes: bytes, totals: [1])
         switch lie {
@@ -152,7 +152,7 @@ struct HostileTests {
 
     @Test("A consumer that takes nothing, and one whose index cannot be")
     func idle() throws {
-        let idle = try transmit([]) { _ in usleep(1_500_000) }
+        let idle = try transmit([]) { _ in usleep(4_000_000) }
         #expect(idle.status == 71 && idle.errors.contains("has taken nothing"), "\(idle)")
         let corrupt = try transmit([]) { consumer in
             for _ in 0..<1000 {
@@ -169,7 +169,7 @@ struct HostileTests {
     private func receive(_ arguments: [String] = [], from work: (FakeProducer) throws -> Void) throws -> Tool.Result {
         let place = try Place()
         let producer = try FakeProducer(place)
-        let rx = try place.rx(["--patience", "1"] + arguments)
+        let rx = try place.rx(["--patience", "5"] + arguments)
         try work(producer)
         let result = try rx.finish()
         #expect(!result.wasSignalled, "\(result)")
@@ -230,7 +230,7 @@ struct HostileTests {
                 if change == 0 { begin.blobFile += 1 } else { begin.blobByteCount = 1 << 40 }
                 try producer.send(begin)
             }
-            #expect(refused.status == (change == 0 ? 69 : 64), "\(refused)")
+            #expect(refused.status == 69 && refused.errors.contains("is not the blob"), "\(refused)")
         }
     }
 
@@ -248,12 +248,12 @@ struct HostileTests {
         #expect(try result.result()["skipped_records"] as? Int == 21)
     }
 
-    @Test("Damaged records are counted and not executed", arguments: 0..<20 as Range<UInt64>)
+    @Test("Damaged records are counted and not executed", arguments: 0..<10 as Range<UInt64>)
     func damaged(seed: UInt64) throws {
         var random = SplitMix(state: seed)
         let result = try receive { producer in
             try producer.send(producer.begin)
-            for _ in 0..<300 {
+            for _ in 0..<200 {
                 let kind = Int.random(in: 0..<3, using: &random)
                 try producer.put(RecordFormat.byteCount(descriptors: 8, instructions: 1)) { memory in
                     let table = RecordEncoder.begin(
@@ -269,10 +269,10 @@ struct HostileTests {
                     }
                 }
             }
-            try producer.send(StreamEnd(records: 300, descriptors: 2400, bytes: 0))
+            try producer.send(StreamEnd(records: 200, descriptors: 1600, bytes: 0))
         }
         #expect(result.status == 71, "\(seed) \(result)")
-        #expect(try result.result()["rejected_records"] as? Int == 300, "\(seed)")
+        #expect(try result.result()["rejected_records"] as? Int == 200, "\(seed)")
     }
 
     @Test("Positions outside the slab are counted, an index that cannot be ends it")
@@ -289,16 +289,18 @@ struct HostileTests {
         #expect(counted.status == 71, "\(counted)")
         #expect(try counted.result()["rejected_records"] as? Int == 3)
 
-        let corrupt = try receive { producer in
-            try producer.send(producer.begin)
-            usleep(100_000)
-            (producer.region.base + 128).storeBytes(of: 0x4000_0000, as: UInt32.self)
-            producer.ring.notifyConsumer()
-        }
+        let place = try Place()
+        let producer = try FakeProducer(place)
+        let rx = try place.rx()
+        try producer.send(producer.begin)
+        try rx.await("receiving")
+        (producer.region.base + 128).storeBytes(of: 0x4000_0000, as: UInt32.self)
+        producer.ring.notifyConsumer()
+        let corrupt = try rx.finish()
         #expect(corrupt.status == 71 && corrupt.errors.contains("corrupt"), "\(corrupt)")
     }
 
-    @Test("Garbage written into the live region: neither side crashes or hangs", arguments: 0..<6 as Range<UInt64>)
+    @Test("Garbage written into the live region: neither side crashes or hangs", arguments: 0..<3 as Range<UInt64>)
     func scribble(seed: UInt64) throws {
         var random = SplitMix(state: seed)
         let place = try Place()

@@ -29,7 +29,7 @@ struct StreamTests {
     func everyProgram(program: String, receiverFirst: Bool) throws {
         let place = try Place()
         let (tx, rx) = try both(
-            place, receiverFirst: receiverFirst, ["--prog", program, "--records", "300", "--verify"], ["--verify"])
+            place, receiverFirst: receiverFirst, ["--prog", program, "--records", "200", "--verify"], ["--verify"])
         #expect(tx.status == 0, "\(tx)")
         #expect(rx.status == 0, "\(rx)")
         let sent = try tx.result()
@@ -37,8 +37,8 @@ struct StreamTests {
         for key in ["records", "descriptors", "bytes", "op_bytes"] {
             #expect(sent[key] as? Int == received[key] as? Int, "\(key)")
         }
-        #expect(sent["records"] as? Int == 300)
-        #expect(sent["descriptors"] as? Int == 300 * 64)
+        #expect(sent["records"] as? Int == 200)
+        #expect(sent["descriptors"] as? Int == 200 * 64)
         #expect(sent["verified"] as? Bool == true && received["verified"] as? Bool == true)
         let totals = try #require(sent["totals"] as? [[String: String]])
         #expect(totals == received["totals"] as? [[String: String]])
@@ -100,9 +100,10 @@ struct StreamTests {
         try Data((0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 8) }).write(
             to: URL(fileURLWithPath: file))
         for arguments in [
-            ["--file", file, "--records", "100"],
+            ["--file", file, "--blob-mb", "4", "--records", "100"],
             [
-                "--file", file, "--records", "100", "--range-off", "1000001", "--range-len", "70000", "--prog",
+                "--file", file, "--blob-mb", "4", "--records", "100", "--range-off", "1000001", "--range-len", "70000",
+                "--prog",
                 "add:1,fnv",
             ],
             ["--dpf", "1", "--records", "5000", "--ring-pow2", "3"],

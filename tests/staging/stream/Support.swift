@@ -22,7 +22,7 @@ final class Place: Sendable {
 
     /// Starts a transmitter of a small blob.
     func tx(_ arguments: [String]) throws -> Tool.Running {
-        let size = arguments.contains("--blob-mb") || arguments.contains("--blob") ? [] : ["--blob-mb", "4"]
+        let size = arguments.contains("--blob-mb") || arguments.contains("--blob") ? [] : ["--blob-mb", "1"]
         return try transmitter.start(common + size + arguments)
     }
     func tx(_ arguments: String...) throws -> Tool.Running { try tx(arguments) }

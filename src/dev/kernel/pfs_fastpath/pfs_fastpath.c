@@ -446,8 +446,8 @@ static void pfs_fp_vm_close(struct vm_area_struct *vma)
 }
 
 static const struct vm_operations_struct pfs_fp_vm_ops = {
-    .open = pfs_fp_vm_open,
-    .close = pfs_fp_vm_close,
+	.open = pfs_fp_vm_open,
+	.close = pfs_fp_vm_close,
 };
 
 static void pfs_fp_vm_flags(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
@@ -533,13 +533,13 @@ static int pfs_fp_release(struct inode *inode, struct file *filp)
 }
 
 static const struct file_operations pfs_fp_fops = {
-    .owner = THIS_MODULE,
-    .open = pfs_fp_open,
-    .release = pfs_fp_release,
-    .unlocked_ioctl = pfs_fp_ioctl,
-    .compat_ioctl = compat_ptr_ioctl,
-    .mmap = pfs_fp_mmap,
-    .poll = pfs_fp_poll,
+	.owner = THIS_MODULE,
+	.open = pfs_fp_open,
+	.release = pfs_fp_release,
+	.unlocked_ioctl = pfs_fp_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = pfs_fp_mmap,
+	.poll = pfs_fp_poll,
 };
 
 static void pfs_fp_remove(unsigned int count)

@@ -38,23 +38,23 @@ static const struct pfs_rp_safe {
 	u64 start;
 	u64 end;
 } pfs_rp_safe[] = {
-    /* RTL8139C+: all but the counters at 0x6c, 0x6e and 0x72, which are cleared by reading. */
-    {PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0x00, 0x60},
-    {PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0xe0, 0xec},
-    /* RTL8168, RTL8169 and their kin: the same registers, in BAR 2 or 1. */
-    {PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0x00, 0x60},
-    {PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0xe0, 0xec},
-    {PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0x00, 0x60},
-    {PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0xe0, 0xec},
-    /* 82540EM, 82574L: receive and transmit rings, two queues. */
-    {PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x2800, 0x2a00},
-    {PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x3800, 0x3a00},
-    {PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x2800, 0x2a00},
-    {PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x3800, 0x3a00},
+	/* RTL8139C+: all but the counters at 0x6c, 0x6e and 0x72, which are cleared by reading. */
+	{ PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0x00, 0x60 },
+	{ PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0xe0, 0xec },
+	/* RTL8168, RTL8169 and their kin: the same registers, in BAR 2 or 1. */
+	{ PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0x00, 0x60 },
+	{ PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0xe0, 0xec },
+	{ PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0x00, 0x60 },
+	{ PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0xe0, 0xec },
+	/* 82540EM, 82574L: receive and transmit rings, two queues. */
+	{ PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x2800, 0x2a00 },
+	{ PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x3800, 0x3a00 },
+	{ PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x2800, 0x2a00 },
+	{ PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x3800, 0x3a00 },
 };
 
 struct pfs_rp_file {
-	struct mutex lock;
+	struct mutex lock;	     /* everything below */
 	struct pci_dev *pdev;	     /* NULL: none selected; holds a reference */
 	struct pfs_rp_window window; /* length 0: none */
 	struct pfs_bar bar;	     /* the window's */
@@ -108,7 +108,7 @@ static int pfs_rp_select(struct pfs_rp_file *file, const struct pfs_rp_select *s
 static int pfs_rp_set_window(struct pfs_rp_file *file, const struct pfs_rp_window *window)
 {
 	struct pci_dev *pdev = file->pdev;
-	struct pfs_bar bar = {.index = window->bar};
+	struct pfs_bar bar = { .index = window->bar };
 	unsigned long flags;
 
 	if (window->bar >= PFS_RP_BARS || (window->flags & ~PFS_RP_WINDOW_UNSAFE) ||
@@ -296,20 +296,20 @@ static int pfs_rp_release(struct inode *inode, struct file *filp)
 }
 
 static const struct file_operations pfs_rp_fops = {
-    .owner = THIS_MODULE,
-    .open = pfs_rp_open,
-    .release = pfs_rp_release,
-    .read = pfs_rp_read,
-    .llseek = pfs_rp_llseek,
-    .unlocked_ioctl = pfs_rp_ioctl,
-    .compat_ioctl = compat_ptr_ioctl,
+	.owner = THIS_MODULE,
+	.open = pfs_rp_open,
+	.release = pfs_rp_release,
+	.read = pfs_rp_read,
+	.llseek = pfs_rp_llseek,
+	.unlocked_ioctl = pfs_rp_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
 };
 
 static struct miscdevice pfs_rp_device = {
-    .minor = MISC_DYNAMIC_MINOR,
-    .name = "pfs_ringpeek",
-    .fops = &pfs_rp_fops,
-    .mode = 0600,
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "pfs_ringpeek",
+	.fops = &pfs_rp_fops,
+	.mode = 0600,
 };
 
 static int __init pfs_rp_init(void)

@@ -34,11 +34,14 @@ static bool force;
 module_param(force, bool, 0444);
 MODULE_PARM_DESC(force, "Look at the device given by bdf even if it is not known");
 
-static const struct pci_device_id r816x_ids[] = {
-    {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8125)}, {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8136)},
-    {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8139)}, {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8161)},
-    {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8167)}, {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8168)},
-    {PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8169)}, {}};
+static const struct pci_device_id r816x_ids[] = { { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8125) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8136) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8139) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8161) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8167) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8168) },
+						  { PCI_DEVICE(PCI_VENDOR_ID_REALTEK, 0x8169) },
+						  {} };
 
 struct r816x {
 	struct list_head node;
@@ -164,8 +167,7 @@ static void r816x_remove(void)
 
 	/* Waits for readers. */
 	debugfs_remove(r816x_dir);
-	list_for_each_entry_safe(device, next, &r816x_devices, node)
-	{
+	list_for_each_entry_safe(device, next, &r816x_devices, node) {
 		pci_dev_put(device->pdev);
 		kfree(device);
 	}
@@ -180,7 +182,9 @@ static int __init r816x_init(void)
 	if (bdf) {
 		ret = r816x_add_one();
 	} else {
-		for_each_pci_dev(pdev) if (r816x_known(pdev)) r816x_add(pci_dev_get(pdev));
+		for_each_pci_dev(pdev)
+			if (r816x_known(pdev))
+				r816x_add(pci_dev_get(pdev));
 		if (list_empty(&r816x_devices)) {
 			pr_err("there is no device that is known to have these registers\n");
 			ret = -ENODEV;
