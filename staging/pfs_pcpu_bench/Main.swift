@@ -105,7 +105,7 @@ struct KernelsBench: ParsableCommand {
             try CPUs.pin(to: [cpu])
             let one = Measurement(rounds: rounds, sampleNanoseconds: sample, cpus: [cpu], blob: bytes)
             for shape in shapes {
-                figures += try show(one.figures(shape, Contender.all(peers: peers, isa: isa, shape: shape)))
+                figures += try show(one.figures(shape) { try Contender.all(peers: peers, isa: isa, shape: shape) })
             }
             guard !oneCpu, allowed.count > 1 else { return }
             try CPUs.pin(to: allowed)
@@ -118,7 +118,7 @@ struct KernelsBench: ParsableCommand {
                 Shape.randomTables(in: part, lastLevelCache: lastLevelCache),
             ].filter { !($0.isBeyondCaches && inCache) }
             for shape in shared {
-                figures += try show(all.figures(shape, Contender.all(peers: peers, isa: isa, shape: shape)))
+                figures += try show(all.figures(shape) { try Contender.all(peers: peers, isa: isa, shape: shape) })
             }
         }
         let targets = Target.all(figures, shapes: shapes)

@@ -23,17 +23,19 @@ struct Measurement {
     let cpus: [Int]
     let blob: UnsafeMutableRawBufferPointer
 
-    func figures(_ shape: Shape, _ contenders: [Contender]) throws(ToolError) -> [Figure] {
+    /// - Parameter contend: makes the contenders, for each thread its own, so that threads share nothing but memory.
+    func figures(_ shape: Shape, _ contend: () throws -> [Contender]) throws -> [Figure] {
         let part = blob.count / cpus.count / 4096 * 4096
         precondition(shape.extent <= part, "the blob is too small for \(shape.name)")
-        var lanes = cpus.indices.map { Lane(shape: shape, base: blob.baseAddress! + $0 * part) }
-        var samples = [[Double]](repeating: [], count: contenders.count)
-        let tables = try contenders.map { contender throws(ToolError) in
-            try tablesPerSample(contender, &lanes)
+        var lanes = try cpus.indices.map {
+            Lane(shape: shape, contenders: try contend(), base: blob.baseAddress! + $0 * part)
         }
+        let contenders = lanes[0].contenders
+        var samples = [[Double]](repeating: [], count: contenders.count)
+        let tables = contenders.indices.map { tablesPerSample($0, &lanes) }
         for _ in 0..<rounds {
-            for (index, contender) in contenders.enumerated() {
-                samples[index].append(try sample(contender, tables: tables[index], &lanes))
+            for index in contenders.indices {
+                samples[index].append(try sample(index, tables: tables[index], &lanes))
             }
         }
         return contenders.indices.map { index in
@@ -47,28 +49,32 @@ struct Measurement {
     /// One thread's place in the tables.
     private struct Lane: @unchecked Sendable {
         let shape: Shape
+        let contenders: [Contender]
         let base: UnsafeMutableRawPointer
         var next = 0
         var bytes: UInt64 = 0
         var sink: UInt64 = 0
 
-        /// Does the next `count` tables, round and round.
-        mutating func run(_ contender: Contender, tables count: Int) {
+        /// Does the next `count` tables, round and round. Counts in variables of its own: lanes are neighbours in memory.
+        mutating func run(_ contender: Int, tables count: Int) {
             let tables = shape.descriptors.count / shape.perTable
+            let work = contenders[contender].run
+            var (next, bytes, sink) = (next, bytes, sink)
             shape.descriptors.withUnsafeBufferPointer { all in
                 for _ in 0..<count {
                     let start = next * shape.perTable
                     let table = UnsafeBufferPointer(rebasing: all[start..<start + shape.perTable])
-                    sink &+= contender.run(base, table)
+                    sink &+= work(base, table)
                     for descriptor in table { bytes += UInt64(descriptor.length) }
                     next = next + 1 == tables ? 0 : next + 1
                 }
             }
+            (self.next, self.bytes, self.sink) = (next, bytes, sink)
         }
     }
 
     /// How many tables make a sample long enough.
-    private func tablesPerSample(_ contender: Contender, _ lanes: inout [Lane]) throws(ToolError) -> Int {
+    private func tablesPerSample(_ contender: Int, _ lanes: inout [Lane]) -> Int {
         var count = 1
         while true {
             let start = Self.now()
@@ -80,7 +86,7 @@ struct Measurement {
     }
 
     /// 10^6 bytes per second of all threads together.
-    private func sample(_ contender: Contender, tables: Int, _ lanes: inout [Lane]) throws(ToolError) -> Double {
+    private func sample(_ contender: Int, tables: Int, _ lanes: inout [Lane]) throws(ToolError) -> Double {
         for index in lanes.indices { lanes[index].bytes = 0 }
         let start: UInt64
         if cpus.count == 1 {

@@ -75,7 +75,7 @@ struct PlainThreads: ParsableCommand {
         let backing = try blob.backing()
         var workers = parts.enumerated().map { index, part in
             Worker(
-                plan: plan, nanoseconds: UInt64(duration * 1e9), perTable: dpf,
+                plan: Plan(program, isa: plan.isa), nanoseconds: UInt64(duration * 1e9), perTable: dpf,
                 generator: RandomDescriptors(
                     region: part, alignment: UInt32(align), seed: seed, stream: UInt64(index)))
         }
@@ -134,7 +134,6 @@ struct PlainThreads: ParsableCommand {
         let descriptors: [Descriptor]
         /// Payload bytes of each table.
         let byteCounts: [UInt64]
-        var totals: [UInt64]
         var bytes: UInt64 = 0
         var end: UInt64 = 0
 
@@ -151,15 +150,17 @@ struct PlainThreads: ParsableCommand {
             byteCounts = stride(from: 0, to: descriptors.count, by: perTable).map {
                 descriptors[$0..<$0 + perTable].reduce(0) { $0 + UInt64($1.length) }
             }
-            totals = [UInt64](repeating: 0, count: plan.reducerCount)
         }
 
         /// Does one table after the other, round and round, and looks at the clock after every eighth, as a pcore does.
         mutating func run(_ base: UnsafeMutableRawPointer) {
             let deadline = Clock.monotonic() + nanoseconds
             var next = 0
+            // Workers are neighbours in memory: what changes for each table is on the thread's own stack.
+            var bytes: UInt64 = 0
             descriptors.withUnsafeBufferPointer { descriptors in
-                totals.withUnsafeMutableBufferPointer { totals in
+                withUnsafeTemporaryAllocation(of: UInt64.self, capacity: plan.reducerCount) { totals in
+                    totals.initialize(repeating: 0)
                     while Clock.monotonic() < deadline {
                         for _ in 0..<8 {
                             let start = next * perTable
@@ -171,6 +172,7 @@ struct PlainThreads: ParsableCommand {
                     }
                 }
             }
+            self.bytes = bytes
             end = Clock.monotonic()
         }
     }

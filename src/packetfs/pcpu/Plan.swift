@@ -5,9 +5,17 @@ import PacketFSGram
 ///
 /// Made once per distinct program and used for any number of descriptor tables, from any number of threads at a time:
 /// a plan is immutable. ``Reference`` defines what the results must be.
-public struct Plan: Sendable, CustomStringConvertible {
-    // One reference: a plan is copied, retained and released for each table of descriptors, which may be short.
+public struct Plan: @unchecked Sendable, CustomStringConvertible {
+    // A plan may be copied, retained and released for each table of descriptors, which may be short: hence one reference. What an
+    // execution needs stands beside it, so that threads which share a plan do not fight for the reference's count.
+    // Unchecked: the pointer leads to what `contents` owns and nobody changes.
     private let contents: Contents
+    /// The form for the C kernels, which `contents` owns; nil on the portable tier.
+    private let compiled: UnsafePointer<pfs_plan>?
+    private let tier: pfs_tier?
+    private let isEmpty: Bool
+    /// The number of values that the program yields: one for each counteq, crc32c and fnv.
+    public let reducerCount: Int
 
     /// The program that the plan executes.
     public var program: Program { contents.program }
@@ -19,10 +27,11 @@ public struct Plan: Sendable, CustomStringConvertible {
     public init(_ program: Program, isa: ISA) {
         precondition(ISA.supported.contains(isa), "this CPU does not run \(isa)")
         contents = Contents(program, isa)
+        compiled = contents.compiled?.plan
+        tier = isa.tier
+        isEmpty = contents.schedule.isEmpty
+        reducerCount = contents.schedule.sources.count
     }
-
-    /// The number of values that the program yields: one for each counteq, crc32c and fnv.
-    public var reducerCount: Int { contents.reducerCount }
 
     /// Applies the program to each descriptor, as if one after the other, and adds each reducer's values to `totals`, wrapping.
     ///
@@ -65,8 +74,8 @@ public struct Plan: Sendable, CustomStringConvertible {
         on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>, each: Bool,
         into values: UnsafeMutableBufferPointer<UInt64>
     ) {
-        guard !contents.isEmpty else { return }
-        guard let compiled = contents.compiled, let tier = contents.tier else {
+        guard !isEmpty else { return }
+        guard let compiled, let tier else {
             return Portable.execute(
                 contents.schedule, on: base, descriptors: descriptors, each: each, into: values)
         }
@@ -82,25 +91,17 @@ public struct Plan: Sendable, CustomStringConvertible {
     public var description: String { "\(program) on \(isa)" }
 }
 
-/// What a plan consists of, with what each execution asks for at hand. Immutable.
+/// What a plan consists of. Immutable.
 private final class Contents: Sendable {
     let program: Program
     let isa: ISA
     let schedule: Schedule
-    let isEmpty: Bool
-    let reducerCount: Int
-    let tier: pfs_tier?
-    /// The form for the C kernels; nil on the portable tier.
-    var compiled: UnsafePointer<pfs_plan>? { owner?.plan }
-    private let owner: Compiled?
+    let compiled: Compiled?
 
     init(_ program: Program, _ isa: ISA) {
         self.program = program
         self.isa = isa
         schedule = Schedule(program)
-        isEmpty = schedule.isEmpty
-        reducerCount = schedule.sources.count
-        tier = isa.tier
-        owner = isa == .portable ? nil : Compiled(schedule)
+        compiled = isa == .portable ? nil : Compiled(schedule)
     }
 }
