@@ -577,10 +577,11 @@ static long free_bytes(void)
 	return kibibytes * 1024;
 }
 
-static void memory_comes_back(void)
+/* Sets up, maps and resets twelve regions of 32 MiB; the bytes that are not free again after it. */
+static long lost_by_regions(void)
 {
 	int fd = fp_open(DEVICE);
-	long before = free_bytes(), lost;
+	long before = free_bytes();
 
 	for (int i = 0; i < 12; i++) {
 		void *region;
@@ -593,7 +594,18 @@ static void memory_comes_back(void)
 		close(fd);
 		fd = fp_open(DEVICE);
 	}
-	lost = before - free_bytes();
+	close(fd);
+	return before - free_bytes();
+}
+
+static void memory_comes_back(void)
+{
+	long lost;
+
+	/* Kernels from 6.7 on let each processor's list of free pages grow with its use: not a
+	 * loss, but one that happens only once. */
+	lost_by_regions();
+	lost = lost_by_regions();
 	if (lost > (long)(32 * MIB))
 		FAIL("%ld bytes are missing after 12 regions of 32 MiB", lost);
 }

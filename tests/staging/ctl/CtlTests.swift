@@ -268,7 +268,9 @@ struct CtlTests {
                 ("inspect", [0, 66]), ("check", [0, 66]), ("remove", [0, 66, 69]),
             ] as [(String, [Int32])] {
                 let run = try folder.ctl(command, "busy")
-                #expect(allowed.contains(run.status), "\(run)")
+                // It looks for a ring, then for a blob: one may have followed the other in between.
+                let isTwo = run.status == 64 && run.errors.contains("could be any of")
+                #expect(allowed.contains(run.status) || isTwo, "\(run)")
             }
             rounds += 1
         }
