@@ -602,11 +602,12 @@ static void memory_comes_back(void)
 {
 	long lost;
 
-	/* Kernels from 6.7 on let each processor's list of free pages grow with its use: not a
-	 * loss, but one that happens only once. */
+	/* What each processor keeps on its lists of free pages counts as used: tens of MiB where a
+	 * NUMA node has one processor. The first round fills them; another processor's may follow.
+	 * Lost regions would soon use up the machine. */
 	lost_by_regions();
 	lost = lost_by_regions();
-	if (lost > (long)(32 * MIB))
+	if (lost > (long)(128 * MIB))
 		FAIL("%ld bytes are missing after 12 regions of 32 MiB", lost);
 }
 
