@@ -40,7 +40,7 @@ let src: [Target] = [
     // What every command-line tool has in common: errors and exit codes, the JSON frame, signals, CPUs.
     .target(
         name: "PacketFSTools",
-        dependencies: ["PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", systemPackage],
+        dependencies: ["PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", argumentParser, systemPackage],
         path: "src/packetfs/tools", swiftSettings: swift),
     // What network runners have in common: making frames, counting and executing those that arrive.
     .target(

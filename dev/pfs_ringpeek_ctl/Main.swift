@@ -36,7 +36,7 @@ struct RingPeek: ParsableCommand {
     var json = false
 
     func run() throws {
-        do {
+        try CommandLineTool.run("pfs_ringpeek_ctl") {
             if list {
                 guard bdf == nil, offset == nil else { throw ToolError(.usage, "--list goes with nothing but --json") }
                 let devices = PCIDevice.networkDevices()
@@ -44,10 +44,6 @@ struct RingPeek: ParsableCommand {
             } else {
                 try peek()
             }
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_ringpeek_ctl: \(error)")
-            throw ExitCode(error.exit.rawValue)
         }
     }
 
@@ -106,10 +102,6 @@ struct RingPeek: ParsableCommand {
         let config = ["bdf": bdf, "dev": dev, "offset": offset, "length": length]
         let whole =
             json ? try ToolReport(tool: "pfs_ringpeek_ctl", config: config, result: result, warnings: []).text() : text
-        do {
-            try FileDescriptor.standardOutput.writeAll(((whole.isEmpty ? "no PCI network cards" : whole) + "\n").utf8)
-        } catch {
-            throw ToolError(.io, "cannot write to standard output: \(error)")
-        }
+        try CommandLineTool.write(whole.isEmpty ? "no PCI network cards" : whole)
     }
 }

@@ -79,21 +79,12 @@ struct Apply: ParsableCommand {
     var quiet = false
 
     func run() throws {
-        do {
+        try CommandLineTool.run("pfs_apply", interrupted: "interrupted; nothing was written") {
             if explain {
-                try write(Plan(program(), isa: Kernels.selected()).explanation)
+                try CommandLineTool.write(Plan(program(), isa: Kernels.selected()).explanation)
             } else {
                 try apply()
             }
-        } catch let interrupted as Interrupted {
-            complain("interrupted; nothing was written")
-            throw ExitCode(128 + interrupted.signal)
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            let error = ToolError(any: error)
-            complain(error.description)
-            throw ExitCode(error.exit.rawValue)
         }
     }
 
@@ -113,12 +104,13 @@ struct Apply: ParsableCommand {
         // Standard output may be the transformed bytes; then the words go elsewhere.
         let target: FileDescriptor = out == "-" ? .standardError : .standardOutput
         if json {
-            try write(outcome.json(check: check, warnings: progress.warnings), to: target)
+            try CommandLineTool.write(outcome.json(check: check, warnings: progress.warnings), to: target)
         } else {
             for difference in outcome.differences ?? [] {
-                try write("\(configuration.input): block at \(difference.offset): \(difference)", to: target)
+                try CommandLineTool.write(
+                    "\(configuration.input): block at \(difference.offset): \(difference)", to: target)
             }
-            if !quiet { try write(outcome.summary, to: target) }
+            if !quiet { try CommandLineTool.write(outcome.summary, to: target) }
         }
         if outcome.isAsExpected == false { throw ExitCode(ToolExit.verificationFailed.rawValue) }
     }
@@ -188,18 +180,6 @@ struct Apply: ParsableCommand {
     private func program() throws(ToolError) -> Program {
         guard op == nil || prog == nil else { throw ToolError(.usage, "--op and --prog exclude each other") }
         return try Program(op: op, immediate: imm, program: prog, default: "crc32c")
-    }
-
-    private func write(_ text: String, to target: FileDescriptor = .standardOutput) throws {
-        do {
-            try target.writeAll((text + "\n").utf8)
-        } catch {
-            throw ToolError(.io, "cannot write the result: \(error)")
-        }
-    }
-
-    private func complain(_ message: String) {
-        FileDescriptor.standardError.writeLine("\(Self.configuration.commandName!): \(message)")
     }
 }
 

@@ -39,13 +39,7 @@ struct CommonOptions: ParsableArguments {
 
     /// Runs a command's body and turns what it throws into a message and an exit code.
     func run(_ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch {
-            let error = ToolError(region: error)
-            FileDescriptor.standardError.writeLine("pfs_ctl: \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
+        try CommandLineTool.run("pfs_ctl", toolError: ToolError.init(region:), body)
     }
 
     /// Prints the document with `--json`, else the text.
@@ -59,11 +53,7 @@ struct CommonOptions: ParsableArguments {
             json
             ? try ToolReport(tool: "pfs_ctl", config: config, result: result, warnings: warnings).text() : text
         guard !whole.isEmpty else { return }
-        do {
-            try FileDescriptor.standardOutput.writeAll("\(whole)\n".utf8)
-        } catch {
-            throw ToolError(.io, "the output could not be written to standard output: \(error)")
-        }
+        try CommandLineTool.write(whole)
     }
 }
 

@@ -19,17 +19,6 @@ struct PCPUBench: ParsableCommand {
             """,
         version: PacketFSVersion.current, subcommands: [KernelsBench.self, PlainThreads.self],
         defaultSubcommand: KernelsBench.self)
-
-    /// Runs `body`; what it throws becomes one line on standard error and an exit code.
-    static func reportingErrors(_ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_pcpu_bench: \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
-    }
 }
 
 /// The benchmark of single kernels.
@@ -75,7 +64,7 @@ struct KernelsBench: ParsableCommand {
         }
     }
 
-    func run() throws { try PCPUBench.reportingErrors(measure) }
+    func run() throws { try CommandLineTool.run("pfs_pcpu_bench", measure) }
 
     private func measure() throws {
         let allowed = try CPUs.allowed()

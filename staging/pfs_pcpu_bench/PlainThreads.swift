@@ -51,7 +51,7 @@ struct PlainThreads: ParsableCommand {
             "--align is \(align); it must be a power of two from 1 to 1048576.")
     }
 
-    func run() throws { try PCPUBench.reportingErrors(measure) }
+    func run() throws { try CommandLineTool.run("pfs_pcpu_bench", measure) }
 
     private func measure() throws {
         let program = try Program(op: nil, immediate: nil, program: prog, default: "fnv")

@@ -110,17 +110,8 @@ struct ProcPcores: ParsableCommand {
     var quiet = false
 
     func run() throws {
-        do {
-            if explain { try write(explanation()) } else { try measure() }
-        } catch let interrupted as Interrupted {
-            complain("interrupted before there were figures")
-            throw ExitCode(128 + interrupted.signal)
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            let error = ToolError(any: error)
-            complain(error.description)
-            throw ExitCode(error.exit.rawValue)
+        try CommandLineTool.run("pfs_proc_pcores") {
+            if explain { try CommandLineTool.write(explanation()) } else { try measure() }
         }
     }
 
@@ -142,7 +133,7 @@ struct ProcPcores: ParsableCommand {
         if outcome.backing.kind == .small, configuration.pages == .automatic {
             progress.warn("the blob got ordinary pages only; `just hugepages` shows how to reserve huge ones")
         }
-        try write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
+        try CommandLineTool.write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
         try end(outcome, log)
     }
 
@@ -228,18 +219,6 @@ struct ProcPcores: ParsableCommand {
     private func explanation() throws(ToolError) -> String {
         let isa = try Kernels.selected()
         return try programMix().entries.map { Plan($0.program, isa: isa).explanation }.joined(separator: "\n\n")
-    }
-
-    private func write(_ text: String) throws {
-        do {
-            try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
-        } catch {
-            throw ToolError(.io, "cannot write the result to standard output: \(error)")
-        }
-    }
-
-    private func complain(_ message: String) {
-        FileDescriptor.standardError.writeLine("\(Self.configuration.commandName!): \(message)")
     }
 }
 

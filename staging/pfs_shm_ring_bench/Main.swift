@@ -70,15 +70,7 @@ struct RingBench: ParsableCommand {
         }
     }
 
-    func run() throws {
-        do {
-            try measure()
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_shm_ring_bench: \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
-    }
+    func run() throws { try CommandLineTool.run("pfs_shm_ring_bench", measure) }
 
     private func measure() throws {
         var warnings: [String] = []
@@ -111,7 +103,7 @@ struct RingBench: ParsableCommand {
                 mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
                 batches: batches.sizes, trips: latency ? trips : nil, recordBytes: records ? recordBytes.sizes : nil,
                 producerCpu: producerCPU, consumerCpu: consumerCPU)
-            try print(
+            try CommandLineTool.write(
                 ToolReport(tool: "pfs_shm_ring_bench", config: config, result: result, warnings: warnings).text())
         } else {
             if !result.ratios.isEmpty { try say("\nours over the best peer (above 1: ours is better)") }
@@ -238,14 +230,6 @@ struct RingBench: ParsableCommand {
 
     /// A line for people on standard output, at once; nothing with `--json`.
     private func say(_ line: String) throws(ToolError) {
-        if !json { try print(line) }
-    }
-
-    private func print(_ text: String) throws(ToolError) {
-        do {
-            try FileDescriptor.standardOutput.writeAll("\(text)\n".utf8)
-        } catch {
-            throw ToolError(.io, "the figures could not be written to standard output: \(error)")
-        }
+        if !json { try CommandLineTool.write(line) }
     }
 }

@@ -252,9 +252,3 @@ public enum RunFault: Sendable, CustomStringConvertible {
         }
     }
 }
-
-/// The run was interrupted before it had figures.
-public struct Interrupted: Error, Sendable {
-    /// The signal.
-    public let signal: Int32
-}

@@ -45,31 +45,13 @@ public struct StreamOptions: ParsableArguments {
 
     /// Runs one end of a stream, prints what came of it and ends the process accordingly.
     public func run(_ tool: String, _ work: (@escaping (RunEvent) -> Void) throws -> StreamOutcome) throws {
-        func complain(_ message: String) { FileDescriptor.standardError.writeLine("\(tool): \(message)") }
-        do {
+        try CommandLineTool.run(tool) {
             let progress = RunProgress(isQuiet: quiet)
             let outcome = try work { progress.show($0) }
             progress.finish()
-            try write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
+            try CommandLineTool.write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
             if case .interrupted(let signal)? = outcome.fault { throw ExitCode(128 + signal) }
             if let error = outcome.error { throw error }
-        } catch let interrupted as Interrupted {
-            complain("interrupted before there were figures")
-            throw ExitCode(128 + interrupted.signal)
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            let error = ToolError(any: error)
-            complain(error.description)
-            throw ExitCode(error.exit.rawValue)
-        }
-    }
-
-    private func write(_ text: String) throws {
-        do {
-            try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
-        } catch {
-            throw ToolError(.io, "cannot write the result to standard output: \(error)")
         }
     }
 }

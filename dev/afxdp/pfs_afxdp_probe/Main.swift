@@ -29,7 +29,7 @@ struct Probe: ParsableCommand {
     }
 
     func run() throws {
-        do {
+        try CommandLineTool.run("pfs_afxdp_probe") {
             let device = try NetDevice(iface)
             var warnings: [String] = []
             if !device.isUp {
@@ -47,11 +47,7 @@ struct Probe: ParsableCommand {
                     tool: "pfs_afxdp_probe", config: ConfigRow(iface: iface, queue: queue, transmit: transmit),
                     result: result, warnings: warnings
                 ).text() : result.text
-            try FileDescriptor.standardOutput.writeAll("\(text)\n".utf8)
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_afxdp_probe: \(error)")
-            throw ExitCode(error.exit.rawValue)
+            try CommandLineTool.write(text)
         }
     }
 }

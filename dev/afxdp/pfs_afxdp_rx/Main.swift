@@ -31,7 +31,7 @@ struct Receive: ParsableCommand {
 
     func run() throws {
         let name = "pfs_afxdp_rx"
-        try NetTool.run(name) {
+        try CommandLineTool.run(name) {
             try receive.check()
             let configuration = try xdp.configuration(receives: true)
             let work = try receive.work(hasLinkHeader: true)

@@ -27,7 +27,7 @@ struct Transmit: ParsableCommand {
 
     func run() throws {
         let name = "pfs_afxdp_tx"
-        try NetTool.run(name) {
+        try CommandLineTool.run(name) {
             var send = send
             try send.check()
             let configuration = try xdp.configuration(receives: false)

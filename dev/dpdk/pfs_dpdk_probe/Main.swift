@@ -31,7 +31,7 @@ struct Probe: ParsableCommand {
     }
 
     func run() throws {
-        do {
+        try CommandLineTool.run("pfs_dpdk_probe") {
             let environment = try Environment(environment, cpu: nil)
             let ports = environment.ports().map { PortTrial(port: $0, of: environment) }
             var devices = [("net_null9", ""), ("net_ring9", ""), ("net_memif9", "role=server,id=9")]
@@ -44,11 +44,7 @@ struct Probe: ParsableCommand {
                 ? ToolReport(
                     tool: "pfs_dpdk_probe", config: ConfigRow(iface: iface), result: result, warnings: []
                 ).text() : result.text
-            try FileDescriptor.standardOutput.writeAll("\(text)\n".utf8)
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("pfs_dpdk_probe: \(error)")
-            throw ExitCode(error.exit.rawValue)
+            try CommandLineTool.write(text)
         }
     }
 }

@@ -29,7 +29,7 @@ struct Receive: ParsableCommand {
 
     func run() throws {
         let name = "pfs_dpdk_rx"
-        try NetTool.run(name) {
+        try CommandLineTool.run(name) {
             try receive.check()
             guard 1...Port.maximumBurst ~= burst else {
                 throw ToolError(.usage, "--burst \(burst): must be from 1 to \(Port.maximumBurst)")

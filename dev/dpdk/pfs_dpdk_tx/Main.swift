@@ -32,7 +32,7 @@ struct Transmit: ParsableCommand {
 
     func run() throws {
         let name = "pfs_dpdk_tx"
-        try NetTool.run(name) {
+        try CommandLineTool.run(name) {
             var send = send
             try send.check()
             guard 1...Port.maximumBurst ~= burst else {

@@ -41,7 +41,7 @@ struct PacketReceive: ParsableCommand {
     @Option(help: "Milliseconds after which a block that is not full is handed over, 1 to 1000.") var blockMs: UInt32 =
         4
 
-    func run() throws { try NetTool.run("yeet_afp_rx") { try receive() } }
+    func run() throws { try CommandLineTool.run("yeet_afp_rx") { try receive() } }
 
     private func receive() throws {
         try check()

@@ -27,7 +27,7 @@ struct PacketSend: ParsableCommand {
     @Option(help: "Slots of the ring, a power of two from 64 to 65536.") var slots = 512
     @Flag(help: "Send through the interface's queueing discipline instead of past it.") var qdisc = false
 
-    func run() throws { try NetTool.run("yeet_afp_tx") { try send() } }
+    func run() throws { try CommandLineTool.run("yeet_afp_tx") { try send() } }
 
     private func send() throws {
         var options = options

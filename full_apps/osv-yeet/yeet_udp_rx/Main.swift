@@ -25,7 +25,7 @@ struct DatagramReceive: ParsableCommand {
     @Option(help: "Messages taken from the kernel at a time, 1 to 1024.") var batch = 64
     @Option(help: "KiB of the socket's receive buffer.") var bufferKb = 8192
 
-    func run() throws { try NetTool.run("yeet_udp_rx") { try receive() } }
+    func run() throws { try CommandLineTool.run("yeet_udp_rx") { try receive() } }
 
     private func receive() throws {
         try options.check()

@@ -27,7 +27,7 @@ struct DatagramSend: ParsableCommand {
     @Flag(help: "Let the kernel cut long messages into datagrams (UDP_SEGMENT).") var gso = false
     @Option(help: "KiB of the socket's send buffer.") var bufferKb = 4096
 
-    func run() throws { try NetTool.run("yeet_udp_tx") { try send() } }
+    func run() throws { try CommandLineTool.run("yeet_udp_tx") { try send() } }
 
     private func send() throws {
         var options = options

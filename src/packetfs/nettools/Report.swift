@@ -110,7 +110,7 @@ public enum NetReport {
             "  stream      \(figures.stream), ended by \(figures.endedBy), \(figures.ends) end frames",
         ]
         lines += warnings.map { "  warning     \($0)" }
-        try write(lines.joined(separator: "\n"))
+        try CommandLineTool.write(lines.joined(separator: "\n"))
         try endBySignal(figures.endedBy)
     }
 
@@ -130,7 +130,7 @@ public enum NetReport {
         if options.common.json {
             try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
         } else {
-            try write(summary(config, figures, mode: mode, warnings: warnings))
+            try CommandLineTool.write(summary(config, figures, mode: mode, warnings: warnings))
         }
         if figures.verified == false {
             throw ToolError(.verificationFailed, "verification failed: \(figures.difference ?? "results differ")")
@@ -173,31 +173,7 @@ public enum NetReport {
         } catch {
             throw ToolError(.system, "cannot encode the report: \(error)")
         }
-        try write(text)
-    }
-
-    private static func write(_ text: String) throws(ToolError) {
-        do {
-            try FileDescriptor.standardOutput.writeAll((text + "\n").utf8)
-        } catch {
-            throw ToolError(.io, "cannot write the result: \(error)")
-        }
-    }
-}
-
-/// The frame around a runner's `run()`.
-public enum NetTool {
-    /// Runs `body`; an error becomes a message on standard error and its exit code.
-    public static func run(_ name: String, _ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            let error = ToolError(any: error)
-            FileDescriptor.standardError.writeLine("\(name): \(error)")
-            throw ExitCode(error.exit.rawValue)
-        }
+        try CommandLineTool.write(text)
     }
 }
 
