@@ -31,3 +31,35 @@ public struct Instruction: Sendable, Hashable {
     @inlinable
     public var word: UInt32 { UInt32(opcode) | UInt32(immediate) << 8 | UInt32(reserved) << 16 }
 }
+
+/// Instructions in memory that others may write: each is read once, when it is asked for.
+@usableFromInline
+struct InstructionWords {
+    /// The first one, at any alignment.
+    @usableFromInline let base: UnsafeRawPointer
+    @usableFromInline let count: Int
+
+    @inlinable
+    init(at base: UnsafeRawPointer, count: Int) {
+        self.base = base
+        self.count = count
+    }
+
+    /// Whether these are just `instructions`.
+    @inlinable
+    func equal(_ instructions: [Instruction]) -> Bool {
+        guard instructions.count == count else { return false }
+        var difference: UInt32 = 0
+        for index in 0..<count { difference |= word(index) ^ instructions[index].word }
+        return difference == 0
+    }
+
+    /// A private copy.
+    func copy() -> [Instruction] { (0..<count).map { Instruction(word: word($0)) } }
+
+    @inlinable
+    func word(_ index: Int) -> UInt32 {
+        let offset = index * MemoryLayout<UInt32>.stride
+        return UInt32(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+}

@@ -255,22 +255,13 @@ public struct RecordView {
 
     /// Whether the record carries just these instructions. Allocates nothing; if it says true, use your own copy.
     @inlinable
-    public func carries(_ instructions: [Instruction]) -> Bool {
-        guard instructions.count == instructionCount else { return false }
-        var difference: UInt32 = 0
-        for index in 0..<instructionCount { difference |= word(index) ^ instructions[index].word }
-        return difference == 0
-    }
+    public func carries(_ instructions: [Instruction]) -> Bool { words.equal(instructions) }
 
     /// A private copy of the instructions; empty for a plain record. What they mean is for PacketFSPCPU to check.
-    public func instructions() -> [Instruction] {
-        (0..<instructionCount).map { Instruction(word: word($0)) }
-    }
+    public func instructions() -> [Instruction] { words.copy() }
 
-    /// Instruction `index`, read once.
     @inlinable
-    func word(_ index: Int) -> UInt32 {
-        let offset = RecordFormat.headerByteCount + index * MemoryLayout<UInt32>.stride
-        return UInt32(littleEndian: base.load(fromByteOffset: offset, as: UInt32.self))
+    var words: InstructionWords {
+        InstructionWords(at: base + RecordFormat.headerByteCount, count: instructionCount)
     }
 }

@@ -26,18 +26,3 @@ extension VethPair {
     /// Whether an XDP program hangs on side b's interface.
     func hasProgram() throws -> Bool { try b.run("ip", "-d", "link", "show", b.interface).contains("xdp") }
 }
-
-extension Tool.Result {
-    /// A field of the report's `result`, of its `path`, or of that one's `statistics`.
-    func field(_ name: String) throws -> Any? {
-        let result = try result()
-        let path = result["path"] as? [String: Any]
-        let statistics = path?["statistics"] as? [String: Any]
-        return result[name] ?? path?[name] ?? statistics?[name]
-    }
-
-    /// Such a field that is a whole number.
-    func number(_ name: String) throws -> UInt64 {
-        try #require((field(name) as? NSNumber)?.uint64Value, "\(name) of \(self)")
-    }
-}

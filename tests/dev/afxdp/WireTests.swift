@@ -75,23 +75,9 @@ struct WireTests {
         .enabled(if: Command.exists("tcpdump"), "needs the command tcpdump"), arguments: ["native", "skb"])
     func foreignSender(mode: String) throws {
         let pair = try VethPair()
-        let ethernet = "0x02,0,0,0,0,0x0b, 0x02,0,0,0,0,0x0a,"
-        func header(kind: Int, version: Int = 1, body: Int, sequence: Int) -> String {
-            "\(ethernet) c16(0x88b5), 'P','F','S','F', 0,0,0,0, \(version),\(kind),0,0, \(body),0,0,0, "
-                + "\(sequence),0,0,0,0,0,0,0, 9,0,0,0, 0,0,0,0"
-        }
-        // One of each, in turn.
-        let packets = [
-            "{ \(ethernet) c16(0x88b6), fill(0x41, 50) }",
-            "{ \(ethernet) c16(0x88b5), fill(0x41, 50) }",
-            "{ \(header(kind: 1, version: 2, body: 20, sequence: 0)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 200, sequence: 1)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 20, sequence: 0)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 20, sequence: 1)), fill(0x42, 20) }",
-        ]
         let (file, wire) = (Self.file(), Self.file())
         defer { for path in [file, wire] { try? FileManager.default.removeItem(atPath: path) } }
-        try packets.joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
+        try ForeignFrames.trafgen.write(toFile: file, atomically: true, encoding: .utf8)
         let receiver = try pair.startReceiver(["--op", "counteq", "--imm", "0x41", "--mode", mode])
         let tcpdump = try Command.start(
             pair.b.wrapper + ["tcpdump", "-i", "vb", "-U", "-w", wire, "-c", "30", "ether proto 0x88b6"])

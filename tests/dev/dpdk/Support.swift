@@ -13,19 +13,6 @@ let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethd
 let common = ["--no-huge", "--memory-mb", "192", "--report-ms", "0", "--json"]
 
 extension Tool.Result {
-    /// A field of the report's `result`, of its `path`, or of what came back there.
-    func field(_ name: String) throws -> Any? {
-        let result = try result()
-        let path = result["path"] as? [String: Any]
-        let loop = path?["loop"] as? [String: Any]
-        return result[name] ?? path?[name] ?? loop?[name]
-    }
-
-    /// Such a field that is a whole number.
-    func number(_ name: String) throws -> UInt64 {
-        try #require((field(name) as? NSNumber)?.uint64Value, "\(name) of \(self)")
-    }
-
     /// A whole number of what came back on the sender's port.
     func back(_ name: String) throws -> UInt64 {
         let loop = (try result()["path"] as? [String: Any])?["loop"] as? [String: Any]

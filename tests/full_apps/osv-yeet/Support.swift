@@ -45,13 +45,3 @@ extension VethPair {
         try datagramSend.run(["--host", b.address, "--report-ms", "0", "--json"] + arguments, wrapper: a.wrapper)
     }
 }
-
-extension Tool.Result {
-    /// A whole number of the report's `result`, or of its `path`.
-    func number(_ field: String) throws -> UInt64 {
-        let result = try result()
-        let path = result["path"] as? [String: Any]
-        let value = result[field] ?? path?[field]
-        return try #require((value as? NSNumber)?.uint64Value, "\(field) of \(self)")
-    }
-}

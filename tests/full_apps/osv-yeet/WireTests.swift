@@ -94,22 +94,8 @@ struct WireTests {
     func foreignSender() throws {
         let pair = try VethPair()
         let scratch = try Scratch()
-        let ethernet = "0x02,0,0,0,0,0x0b, 0x02,0,0,0,0,0x0a,"
-        func header(kind: Int, version: Int = 1, body: Int, sequence: Int) -> String {
-            "\(ethernet) c16(0x88b5), 'P','F','S','F', 0,0,0,0, \(version),\(kind),0,0, \(body),0,0,0, "
-                + "\(sequence),0,0,0,0,0,0,0, 9,0,0,0, 0,0,0,0"
-        }
-        // One of each, in turn.
-        let packets = [
-            "{ \(ethernet) c16(0x88b6), fill(0x41, 50) }",
-            "{ \(ethernet) c16(0x88b5), fill(0x41, 50) }",
-            "{ \(header(kind: 1, version: 2, body: 20, sequence: 0)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 200, sequence: 1)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 20, sequence: 0)), fill(0x41, 20) }",
-            "{ \(header(kind: 1, body: 20, sequence: 1)), fill(0x42, 20) }",
-        ]
         let file = scratch.file("packets.cfg")
-        try packets.joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
+        try ForeignFrames.trafgen.write(toFile: file, atomically: true, encoding: .utf8)
         let receiver = try pair.receive(["--all-types", "--op", "counteq", "--imm", "0x41", "--blob-mb", "1"])
         try pair.a.run("trafgen", "--dev", "va", "--conf", file, "--num", "600", "--cpus", "1", "--no-sock-mem", "-Q")
         #expect(try pair.send(["--stream", "9", "--count", "4", "--len", "100"]).status == 0)
