@@ -20,7 +20,7 @@ struct rte_mempool;
 /* What a buffer holds that was never written, or was changed by others. */
 #define PFS_DPDK_NOTHING 0xFFFFFFFFFFFFFFFFULL
 
-/* A frame in a buffer of DPDK's (an mbuf). */
+/* A frame to be sent, in a buffer of DPDK's (an mbuf). */
 struct pfs_dpdk_frame {
 	/* Its first byte. */
 	void *data;
@@ -28,10 +28,16 @@ struct pfs_dpdk_frame {
 	 */
 	uint64_t *held;
 	void *mbuf;
-	/* Bytes of a received frame; of a frame to be sent, to be filled in. */
+	/* Its bytes, to be filled in. */
 	uint32_t length;
 	/* Bytes from data to the end of the buffer. */
 	uint32_t room;
+};
+
+/* A received frame; of one in several buffers, what the first of them holds. */
+struct pfs_dpdk_received {
+	void *data;
+	uint64_t length;
 };
 
 /* What DPDK says of a port. */
@@ -98,13 +104,18 @@ unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *fram
  * gone. */
 unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count);
 /*
- * Receives a burst (rte_eth_rx_burst) of at most count; returns how many. Sets data, length and
- * mbuf only. own is the pool that this process sends from, or NULL: a buffer that comes back from
+ * Receives a burst (rte_eth_rx_burst) of at most count; returns how many buffers, all of which are
+ * to be released. frames gets those with an EtherType of ether_type (in network order, as it stands
+ * in memory), kept how many these are: what travels on the same wire and is not ours costs no more
+ * than a look. own is the pool that this process sends from, or NULL: a buffer that comes back from
  * there holds nothing any more, because the receiver may change it.
  */
-unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own,
-			      struct pfs_dpdk_frame *frames, unsigned int count);
-/* Gives buffers back to their pool. */
+unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own, uint16_t ether_type,
+			      void **buffers, struct pfs_dpdk_received *frames, unsigned int count,
+			      unsigned int *kept);
+/* Gives received buffers back to their pools. */
+void pfs_dpdk_release_received(void **buffers, unsigned int count);
+/* Gives the buffers of frames that were not sent back to their pool. */
 void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count);
 
 #endif
