@@ -82,7 +82,7 @@ public final class PortReceiver: FrameReceiver {
             work.take(UnsafeMutableRawBufferPointer(start: frames[index].data, count: Int(frames[index].length)))
         }
         work.finishBatch()
-        pfs_dpdk_release_received(buffers, count)
+        pfs_dpdk_release(buffers, count)
         polled += UInt64(count)
         return Int(count)
     }

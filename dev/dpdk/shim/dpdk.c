@@ -32,9 +32,14 @@
 #define FRAME_OFFSET 18
 #define PRIVATE_BYTES 64
 
-static uint64_t *held(struct rte_mbuf *mbuf)
+_Static_assert(PFS_DPDK_HELD == sizeof(struct rte_mbuf), "private bytes follow the mbuf");
+_Static_assert(PFS_DPDK_FRAME ==
+		   PFS_DPDK_HELD + PRIVATE_BYTES + RTE_PKTMBUF_HEADROOM + FRAME_OFFSET,
+	       "a buffer of an mbuf follows its private bytes");
+
+static uint64_t *held(void *mbuf)
 {
-	return rte_mbuf_to_priv(mbuf);
+	return (uint64_t *)((char *)mbuf + PFS_DPDK_HELD);
 }
 
 const char *pfs_dpdk_version(void)
@@ -235,40 +240,32 @@ int pfs_dpdk_count(uint16_t port, struct pfs_dpdk_counters *result)
 	return 0;
 }
 
-unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *frames,
-			   unsigned int count)
+unsigned int pfs_dpdk_take(struct rte_mempool *pool, void **buffers, unsigned int count,
+			   uint16_t length)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
-
-	if (count > PFS_DPDK_BURST || rte_pktmbuf_alloc_bulk(pool, mbufs, count))
+	if (rte_mempool_get_bulk(pool, buffers, count))
 		return 0;
+	/*
+	 * What rte_pktmbuf_alloc_bulk sets and a way through a port can have changed: the rest is
+	 * as rte_pktmbuf_init and rte_pktmbuf_free leave it.
+	 */
 	for (unsigned int i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = mbufs[i];
+		struct rte_mbuf *mbuf = buffers[i];
 
-		mbuf->data_off += FRAME_OFFSET;
-		frames[i].data = rte_pktmbuf_mtod(mbuf, void *);
-		frames[i].held = held(mbuf);
-		frames[i].mbuf = mbuf;
-		frames[i].length = 0;
-		frames[i].room = rte_pktmbuf_tailroom(mbuf);
+		mbuf->data_off = RTE_PKTMBUF_HEADROOM + FRAME_OFFSET;
+		mbuf->refcnt = 1;
+		mbuf->nb_segs = 1;
+		mbuf->port = RTE_MBUF_PORT_INVALID;
+		mbuf->ol_flags = 0;
+		mbuf->pkt_len = length;
+		mbuf->data_len = length;
 	}
 	return count;
 }
 
-unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count)
+unsigned int pfs_dpdk_send(uint16_t port, void **buffers, unsigned int count)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
-
-	if (count > PFS_DPDK_BURST)
-		count = PFS_DPDK_BURST;
-	for (unsigned int i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = frames[i].mbuf;
-
-		mbuf->data_len = (uint16_t)frames[i].length;
-		mbuf->pkt_len = frames[i].length;
-		mbufs[i] = mbuf;
-	}
-	return rte_eth_tx_burst(port, 0, mbufs, (uint16_t)count);
+	return rte_eth_tx_burst(port, 0, (struct rte_mbuf **)buffers, (uint16_t)count);
 }
 
 unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own, uint16_t ether_type,
@@ -310,7 +307,7 @@ static int is_plain(const struct rte_mbuf *mbuf)
 	       RTE_MBUF_DIRECT(mbuf);
 }
 
-void pfs_dpdk_release_received(void **buffers, unsigned int count)
+void pfs_dpdk_release(void **buffers, unsigned int count)
 {
 	struct rte_mbuf **mbufs = (struct rte_mbuf **)buffers;
 	struct rte_mempool *pool;
@@ -326,17 +323,6 @@ void pfs_dpdk_release_received(void **buffers, unsigned int count)
 		rte_mempool_put_bulk(pool, buffers, count);
 	else
 		rte_pktmbuf_free_bulk(mbufs, count);
-}
-
-void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count)
-{
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
-
-	if (count > PFS_DPDK_BURST)
-		count = PFS_DPDK_BURST;
-	for (unsigned int i = 0; i < count; i++)
-		mbufs[i] = frames[i].mbuf;
-	rte_pktmbuf_free_bulk(mbufs, count);
 }
 
 #if defined(__x86_64__)
