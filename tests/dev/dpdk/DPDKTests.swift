@@ -183,8 +183,10 @@ struct MemifTests {
         // It sends for as long as its input is open: longer than the receiver is there, because a memif driver may unmap what the
         // other end shared while a burst is still being read from there (docs/dpdk.md).
         let testpmd = try Command.start([
-            "sh", "-c", "sleep 7 | exec timeout -k 5 10 \"$@\"", "sh", "dpdk-testpmd", "--no-huge", "-m", "192", "--no-pci",
-            "--no-shconf", "--no-telemetry", "--vdev=net_memif0,role=client,socket=\(socket)", "--lcores", "(0,1)@(0-1)",
+            "sh", "-c", "sleep 7 | exec timeout -k 5 10 \"$@\"", "sh", "dpdk-testpmd", "--no-huge", "-m", "192",
+            "--no-pci",
+            "--no-shconf", "--no-telemetry", "--vdev=net_memif0,role=client,socket=\(socket)", "--lcores",
+            "(0,1)@(0-1)",
             "--", "--forward-mode=txonly", "--total-num-mbufs=8192", "--no-lsc-interrupt", "--auto-start",
         ])
         let received = try receiver.finish()
