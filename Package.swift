@@ -229,6 +229,10 @@ let tests: [Target] = [
             systemPackage,
         ],
         path: "tests/src/ring", swiftSettings: swift),
+    // Compiles against packetfs.h and loads libpacketfs.so, which is built along with it.
+    .testTarget(
+        name: "CInterfaceTests", dependencies: ["pfs_stream_fastpath_rx", "pfs_ctl", "ToolTesting"],
+        path: "tests/src/c", exclude: ["test_packetfs.c"], swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
         name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
