@@ -8,6 +8,7 @@ import 'utils/just/plot.just'
 import 'utils/just/dev.just'
 import 'utils/just/tools.just'
 import 'utils/just/kernel.just'
+import 'utils/just/docs.just'
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 

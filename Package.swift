@@ -319,3 +319,9 @@ let package = Package(
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )
+
+// What turns doc comments into the API reference (`just docs`). Nobody else needs it, least of all packages that depend on this
+// one, so it is only asked for where the environment says so; SwiftPM keeps what the manifest said for each environment.
+if ProcessInfo.processInfo.environment["PACKETFS_DOCS"] == "yes" {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
+}

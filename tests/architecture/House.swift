@@ -68,7 +68,7 @@ struct House {
 
     /// The names that may and must stand at the root.
     static let topLevelNames: Set<String> = [
-        "Package.swift", "Justfile", "README.md", "LICENSE", "CHANGELOG.md",
+        "Package.swift", "Justfile", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md",
         "src", "staging", "dev", "full_apps", "utils", "bin", "tests", "theoretical", "docs",
     ]
 }

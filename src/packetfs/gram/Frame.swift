@@ -118,6 +118,7 @@ public enum FrameEncoder {
     /// Writes a frame's header and instructions and returns its body, for the caller to fill in place.
     ///
     /// - Parameters:
+    ///   - header: what the frame says of itself.
     ///   - memory: at least ``FrameFormat/byteCount(body:instructions:)`` bytes, at any alignment (precondition). Bytes beyond
     ///     the frame are left alone.
     ///   - bodyByteCount: bytes of the body (precondition: the frame has at most ``FrameFormat/maximumByteCount``; 0 for

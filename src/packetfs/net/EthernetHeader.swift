@@ -50,7 +50,7 @@ public struct EthernetHeader: Sendable, Hashable {
         self.source = source
     }
 
-    /// Writes the header, with ``FrameFormat/etherType``. Precondition: `memory` has 14 bytes.
+    /// Writes the header, with `FrameFormat.etherType`. Precondition: `memory` has 14 bytes.
     public func write(into memory: UnsafeMutableRawBufferPointer) {
         precondition(memory.count >= Self.byteCount, "memory too small for an Ethernet header")
         // Network byte order, most significant byte first.
@@ -59,7 +59,7 @@ public struct EthernetHeader: Sendable, Hashable {
         memory.storeBytes(of: FrameFormat.etherType.bigEndian, toByteOffset: 12, as: UInt16.self)
     }
 
-    /// Whether `bytes` begin with an Ethernet header of type ``FrameFormat/etherType``.
+    /// Whether `bytes` begin with an Ethernet header of type `FrameFormat.etherType`.
     @inlinable
     public static func announcesFrame(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count >= byteCount

@@ -36,7 +36,7 @@ public final class FrameProducer {
     /// Makes a producer.
     ///
     /// - Parameters:
-    ///   - content: what frames carry; preconditions: not negative, and a frame of at most ``FrameFormat/maximumByteCount``.
+    ///   - content: what frames carry; preconditions: not negative, and a frame of at most `FrameFormat.maximumByteCount`.
     ///   - program: what frames bring along; nil for none, so that receivers use their own.
     ///   - seed: of payload.
     ///   - stream: which run this is.
@@ -77,7 +77,9 @@ public final class FrameProducer {
 
     /// Writes frame `sequence`, whole.
     ///
-    /// - Parameter memory: at least ``byteCount`` bytes at any alignment (precondition).
+    /// - Parameters:
+    ///   - sequence: its number.
+    ///   - memory: at least ``byteCount`` bytes at any alignment (precondition).
     public func write(_ sequence: UInt64, into memory: UnsafeMutableRawBufferPointer) {
         precondition(memory.count >= byteCount, "memory too small for the frame")
         link?.write(into: memory)
@@ -99,6 +101,7 @@ public final class FrameProducer {
     /// Writes frame `sequence` over an earlier frame of this producer, leaving what is the same in both.
     ///
     /// - Parameters:
+    ///   - sequence: the number of the new one.
     ///   - earlier: the number of the frame that `memory` holds (precondition: still unchanged).
     ///   - memory: as in ``write(_:into:)``.
     public func rewrite(_ sequence: UInt64, over earlier: UInt64, in memory: UnsafeMutableRawBufferPointer) {
@@ -112,7 +115,9 @@ public final class FrameProducer {
 
     /// Writes the frame that says that `count` frames were all.
     ///
-    /// - Parameter memory: at least 60 bytes (precondition).
+    /// - Parameters:
+    ///   - count: frames of the stream, this one not counted.
+    ///   - memory: at least 60 bytes (precondition).
     /// - Returns: its bytes, link header and padding included.
     public func writeEnd(after count: UInt64, into memory: UnsafeMutableRawBufferPointer) -> Int {
         link?.write(into: memory)

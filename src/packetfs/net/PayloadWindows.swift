@@ -2,7 +2,7 @@ import PacketFSMemory
 
 /// The bytes that payload frames carry, so that a receiver that knows the seed can compare.
 ///
-/// Frame number s carries the bytes of the seed's ``PacketFSMemory/FillPattern`` from position 64 * (s mod 64) on: 64 different
+/// Frame number s carries the bytes of the seed's `FillPattern` (PacketFSMemory) from position 64 * (s mod 64) on: 64 different
 /// windows into 68 KiB, which stay in a CPU's cache. A sender whose buffer still holds the window of s may leave it there and
 /// write the header alone.
 public final class PayloadWindows: Sendable {

@@ -135,6 +135,7 @@ public struct SendOptions: ParsableArguments {
     ///   - link: the Ethernet header, or nil over UDP.
     ///   - limit: the most bytes of a frame that the path takes.
     ///   - limitName: what sets that limit, for the message, such as `eth0 has an MTU of 1500`.
+    ///   - isa: the kernels that compute checksums.
     public func producer(
         link: EthernetHeader?, limit: Int, limitName: String, isa: ISA
     ) throws(ToolError) -> FrameProducer {
@@ -191,7 +192,7 @@ public struct ReceiveOptions: ParsableArguments {
     /// Number of the stream.
     @Option(help: "Number of the run to listen to (default: that of the first frame of data).")
     public var stream: UInt32?
-    /// Pages of the blob, a ``PacketFSMemory/PagePreference``.
+    /// Pages of the blob, a `PagePreference` (PacketFSMemory).
     @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
     public var pageSize = PagePreference.automatic.rawValue
 

@@ -91,8 +91,14 @@ public enum NetReport {
     /// Prints a sender's report. Throws the exit code of a run that a signal ended.
     ///
     /// - Parameters:
+    ///   - tool: the executable's name.
+    ///   - options: as they were given.
+    ///   - config: what they came to.
+    ///   - figures: what the run counted.
     ///   - mode: how frames really went, such as `TPACKET_V3, qdisc bypassed`.
+    ///   - isa: the kernels that were used.
     ///   - path: figures that only this path has; `result.path` of the document.
+    ///   - warnings: what makes the figures weak.
     public static func print(
         tool: String, _ options: SendOptions, _ config: SendConfig, _ figures: SendFigures, mode: String, isa: ISA,
         path: some Encodable, warnings: [String]
@@ -120,7 +126,7 @@ public enum NetReport {
         throw ExitCode(128 + signal)
     }
 
-    /// Prints a receiver's report; see the other function. Throws exit code 65 (``ToolExit/verificationFailed``) where the run
+    /// Prints a receiver's report; see the other function. Throws exit code 65 (`ToolExit.verificationFailed`) where the run
     /// verified and something differs.
     public static func print(
         tool: String, _ options: ReceiveOptions, _ config: ReceiveConfig, _ figures: ReceiveFigures, mode: String,

@@ -40,7 +40,7 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
     /// - Parameters:
     ///   - base: the first byte of the blob. While this runs, nobody else may write the bytes of the descriptors, nor read
     ///     them if the program writes.
-    ///   - descriptors: precondition: each fits in the blob (``PacketFSGram/Descriptor/fits(in:)``). They may overlap; any
+    ///   - descriptors: precondition: each fits in the blob (`Descriptor.fits(in:)`). They may overlap; any
     ///     alignment and length is allowed.
     ///   - totals: one value per element of `program.reducers`, in that order.
     public func execute(

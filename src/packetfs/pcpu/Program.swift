@@ -2,7 +2,7 @@ import PacketFSGram
 
 /// An arithmetic operation over the bytes of a descriptor.
 ///
-/// The raw value is the opcode of ``PacketFSGram/Instruction``; values are wire format and never change.
+/// The raw value is the opcode of `Instruction` (PacketFSGram); values are wire format and never change.
 public enum Op: UInt8, Sendable, Hashable, CaseIterable {
     /// Replaces each byte by `byte ^ imm`, in place.
     case xor = 1

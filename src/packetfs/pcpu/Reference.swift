@@ -8,8 +8,9 @@ public enum Reference {
     /// Applies `program` to each descriptor in order and adds each reducer's values to `totals`, wrapping.
     ///
     /// - Parameters:
+    ///   - program: what to do, in order, with each descriptor's bytes.
     ///   - blob: the bytes that descriptors point into; rewritten by `xor` and `add`.
-    ///   - descriptors: every one must fit in `blob` (``PacketFSGram/Descriptor/fits(in:)``); this is a precondition.
+    ///   - descriptors: every one must fit in `blob` (`Descriptor.fits(in:)`); this is a precondition.
     ///   - totals: one value per element of `program.reducers`, in that order.
     public static func execute(
         _ program: Program, on blob: UnsafeMutableRawBufferPointer, descriptors: UnsafeBufferPointer<Descriptor>,

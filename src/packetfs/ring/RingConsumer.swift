@@ -81,7 +81,7 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
 
     /// Takes the oldest value out, or returns nil if there is none. Frees its slot, but wakes nobody.
     ///
-    /// A producer index that cannot be true counts as no value; ``waitForRecords(spins:timeout:)`` tells the difference.
+    /// A producer index that cannot be true counts as no value; ``waitForRecords(spins:timeout:orUntil:)`` tells the difference.
     @inlinable
     @inline(__always)
     public mutating func tryPop() -> UInt32? {

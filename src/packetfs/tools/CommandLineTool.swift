@@ -8,8 +8,10 @@ public enum CommandLineTool {
     /// `ExitCode` passes.
     ///
     /// - Parameters:
+    ///   - name: the tool's.
     ///   - interrupted: what to say when a signal ended the work before there was anything to report.
     ///   - toolError: for errors that this tool gives another code than ``ToolError/init(any:)`` does.
+    ///   - body: what the tool does.
     public static func run(
         _ name: String, interrupted: String = "interrupted before there were figures",
         toolError: (any Error) -> ToolError = { ToolError(any: $0) }, _ body: () throws -> Void
