@@ -396,6 +396,7 @@ static void test_rings(void)
 	CHECK(room == 128 && (uintptr_t)bytes % 64 == 0);
 	FAILS(PFS_ERROR_STATE, pfs_producer_reserve(producer, 100, &more, &room, &error));
 	FAILS(PFS_ERROR_STATE, pfs_producer_push(producer, &produces, 1, &count, &error));
+	FAILS(PFS_ERROR_STATE, pfs_producer_wait(producer, 0, &error));
 	strcpy((char *)bytes, "first");
 	OK(pfs_producer_commit(producer, &error));
 	OK(pfs_producer_notify(producer, &error));
@@ -437,6 +438,43 @@ static void test_rings(void)
 	FAILS(PFS_ERROR_ARGUMENT, pfs_ring_create("a/b", NULL, 4, 64, &ring, &error));
 	FAILS(PFS_ERROR_ARGUMENT, pfs_ring_adopt(STDIN_FILENO, &ring, &error));
 	CHECK(ring == NULL);
+}
+
+/* A producer that takes entries back: what was peeked at can be released all the same. */
+static void test_retreat(void)
+{
+	enum { HEAD = 128 }; /* where the producer's index is; pfs_fastpath.h */
+	pfs_ring *ring = NULL;
+	pfs_blob *view = NULL;
+	pfs_producer *producer = NULL;
+	pfs_consumer *consumer = NULL;
+	const void *record = NULL;
+	void *place = NULL;
+	uint8_t *bytes = NULL;
+	uint64_t room = 0;
+	int32_t descriptor = -1;
+	int i;
+
+	OK(pfs_ring_create(NULL, NULL, 4, 1024, &ring, &error));
+	OK(pfs_ring_descriptor(ring, &descriptor, &error));
+	OK(pfs_blob_adopt(dup(descriptor), 0, &view, &error));
+	OK(pfs_blob_bytes(view, &bytes, NULL, &error));
+	OK(pfs_producer_attach(ring, &producer, &error));
+	OK(pfs_consumer_attach(ring, &consumer, &error));
+	for (i = 0; i < 2; i++) {
+		OK(pfs_producer_reserve(producer, 64, &place, NULL, &error));
+		OK(pfs_producer_commit(producer, &error));
+	}
+	OK(pfs_consumer_peek(consumer, 1, &record, &room, &error));
+	CHECK(bytes[HEAD] == 2);
+	bytes[HEAD] = 0;
+	FAILS(PFS_ERROR_CORRUPT, pfs_consumer_peek(consumer, 2, &record, &room, &error));
+	FAILS(PFS_ERROR_CORRUPT, pfs_consumer_wait(consumer, 0, &error));
+	OK(pfs_consumer_release(consumer, 2, &error));
+	OK(pfs_consumer_close(&consumer, &error));
+	OK(pfs_producer_close(&producer, &error));
+	OK(pfs_ring_close(&ring, &error));
+	OK(pfs_blob_close(&view, &error));
 }
 
 /* A ring of bare values, a region that holds no ring, one that lies, and one whose entries lie. */
@@ -487,6 +525,7 @@ static void test_values_and_lies(void)
 	CHECK(producer == NULL && consumer == NULL);
 	OK(pfs_ring_close(&broken, &error));
 	OK(pfs_blob_close(&blob, &error));
+	test_retreat();
 }
 
 /* Each function, given NULL for its handle, and where it has none, for its result. */

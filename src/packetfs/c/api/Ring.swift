@@ -257,6 +257,9 @@ public func pfs_producer_wait(
 ) -> Int32 {
     now(error) { () throws(Failure) in
         let object = try object(producer, ProducerObject.self)
+        guard !object.isReserved else {
+            throw Failure(PFS_ERROR_STATE, "a record is reserved: commit or discard it before you wait for more space")
+        }
         return try ring { () throws(RingError) in
             try object.producer.waitForSpace(timeout: timeout(nanoseconds))
         }

@@ -56,8 +56,7 @@ extern "C" {
  * process. */
 const char *pfs_version(void);
 
-/* ---- Status and errors
- * ------------------------------------------------------------------------------------------- */
+/* ---- Status and errors ---- */
 
 enum {
 	/* Done. */
@@ -362,7 +361,7 @@ int32_t pfs_producer_notify(pfs_producer *producer, pfs_error *error);
 /* Waits until what was refused last (a reservation, else a slot) can be had: looks briefly, then
  * sleeps until the consumer notifies. PFS_AGAIN: `timeout_ns` is over (negative: no limit), or a
  * signal handler ran. Does not notice that the consumer died: ask pfs_ring_attached now and then.
- */
+ * Not while a record is reserved. */
 int32_t pfs_producer_wait(pfs_producer *producer, int64_t timeout_ns, pfs_error *error);
 
 /* Waits, in the same way, until the consumer has left fewer than `below` entries in the ring, or
