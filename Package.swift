@@ -37,10 +37,20 @@ let src: [Target] = [
     .target(
         name: "PacketFSPCPU", dependencies: ["CPacketFSKernels", "PacketFSGram"],
         path: "src/packetfs/pcpu", swiftSettings: swift),
+    // The libraries for C: the header, and the shared library libpacketfs that implements it.
+    .systemLibrary(name: "CPacketFS", path: "src/packetfs/c/include"),
+    .target(
+        name: "PacketFSC",
+        dependencies: [
+            "CPacketFS", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", systemPackage,
+        ],
+        path: "src/packetfs/c/api", swiftSettings: swift),
     // What every command-line tool has in common: errors and exit codes, the JSON frame, signals, CPUs.
     .target(
         name: "PacketFSTools",
-        dependencies: ["PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", argumentParser, systemPackage],
+        dependencies: [
+            "CPacketFS", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", argumentParser, systemPackage,
+        ],
         path: "src/packetfs/tools", swiftSettings: swift),
     // What network runners have in common: making frames, counting and executing those that arrive.
     .target(
@@ -219,6 +229,10 @@ let tests: [Target] = [
             systemPackage,
         ],
         path: "tests/src/ring", swiftSettings: swift),
+    // Compiles against packetfs.h and loads libpacketfs.so, which is built along with it.
+    .testTarget(
+        name: "CInterfaceTests", dependencies: ["pfs_stream_fastpath_rx", "pfs_ctl", "ToolTesting"],
+        path: "tests/src/c", exclude: ["test_packetfs.c"], swiftSettings: swift),
     .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
         name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
@@ -278,6 +292,7 @@ let package = Package(
         .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
         .library(name: "PacketFSNet", targets: ["PacketFSNet"]),
+        .library(name: "packetfs", type: .dynamic, targets: ["PacketFSC"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),
         .executable(name: "pfs_apply", targets: ["pfs_apply"]),
         .executable(name: "pfs_stream_fastpath_tx", targets: ["pfs_stream_fastpath_tx"]),

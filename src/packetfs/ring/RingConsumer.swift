@@ -126,7 +126,9 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     @inlinable
     mutating func filledSlots() -> Int {
         let head = headWord.pointee.load(ordering: .acquiring)  // [H2] pairs with [H1]
-        if head &- tail <= mask &+ 1 {
+        let filled = head &- tail
+        // Never backwards: what peek has reached may be released.
+        if filled <= mask &+ 1 && filled >= knownHead &- tail {
             knownHead = head
         }
         return Int(knownHead &- tail)
@@ -180,6 +182,10 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         let head = headWord.pointee.load(ordering: .acquiring)  // [H2] pairs with [H1]
         guard head &- tail <= mask &+ 1 else {
             throw .corrupt(reason: "the producer is at \(head), the consumer at \(tail), with \(capacity) slots")
+        }
+        // What peek has reached may be released, so it must not vanish again.
+        guard head &- tail >= knownHead &- tail else {
+            throw .corrupt(reason: "the producer went back from \(knownHead) to \(head)")
         }
         knownHead = head
         return Int(head &- tail)

@@ -34,6 +34,29 @@ struct HostilePeerTests {
         check(consumer.tryPop() == 0)
     }
 
+    @Test("A head that goes back: what was peeked at can be released all the same")
+    func retreatingHead() throws {
+        let region = try Self.region()
+        var producer = try region.producer()
+        var consumer = try region.consumer()
+        for value in 0..<UInt32(8) { check(producer.tryPush(value)) }
+        check(try consumer.peek(ahead: 7) != nil)
+        for lie: UInt32 in [7, 1, 0] {
+            region[128] = lie
+            check(isCorrupt { _ = try consumer.peek(ahead: 8) })
+            check(isCorrupt { _ = try consumer.waitForRecords(timeout: nil) })
+            var none: [UInt32] = []
+            var span = none.mutableSpan
+            check(consumer.pop(into: &span) == 0)
+            consumer.release()
+        }
+        // Five are left, of which the last lie denies all.
+        var values = [UInt32](repeating: 0, count: 9)
+        var span = values.mutableSpan
+        check(consumer.pop(into: &span) == 5)
+        check(values[..<5] == [3, 4, 5, 6, 7])
+    }
+
     @Test("A tail beyond head: push is refused, reserve and wait throw; an honest tail heals it")
     func lyingTail() throws {
         let region = try Self.region()
