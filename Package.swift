@@ -227,6 +227,13 @@ let tests: [Target] = [
         name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory", "pfs_pcpu_bench"], path: "tests/src/pcpu",
         swiftSettings: swift),
     .testTarget(
+        name: "RunnerTests",
+        dependencies: [
+            "PacketFSRunner", "PacketFSTools", "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
+            systemPackage,
+        ],
+        path: "tests/staging/runner", swiftSettings: swift),
+    .testTarget(
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
     .testTarget(

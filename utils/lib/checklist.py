@@ -96,7 +96,7 @@ class Workshop:
 
     def _build(self, command):
         status, output = self.run("build", [*command, "--scratch-path", self.scratch])
-        complaints = re.findall(r"^.*\b(?:error|warning): .*$", output, re.MULTILINE)
+        complaints = re.findall(r"^.{0,120}\b(?:error|warning): .{0,120}", output, re.MULTILINE)
         if status or complaints:
             return f"{some(complaints, 3) or 'no message'} (status {status}, log {self.log('build')})"
         return None
@@ -307,17 +307,10 @@ def flags(case):
 def declarations(case):
     if case.component.kind != "library":
         return not_applicable("no library")
-    # A library of tools is tested through them, too.
-    texts = list(case.test_sources.values())
-    for name in case.tests:
-        for driven in (case.house.target(name).dependencies if case.house.target(name) else []):
-            one = case.house.target(driven)
-            if one and one.kind == "executable" and case.component.name in one.dependencies:
-                texts += case.house.sources(one.path).values()
+    texts = [*case.test_sources.values(), *users_under_test(case)]
     if not case.is_swift:
         headers = "\n".join(text for path, text in case.sources.items() if "/include/" in path)
-        names = set(re.findall(r"\b([a-z]\w+)\(", re.sub(r"/\*.*?\*/|//.*", "", headers, flags=re.DOTALL)))
-        names &= set(re.findall(r"\bpfs_\w+", headers))
+        declared = {(name,) for name in re.findall(r"\b(pfs_\w+)\(", re.sub(r"/\*.*?\*/|//.*", "", headers, flags=re.DOTALL))}
     else:
         if case.shop.build():
             return failed("it does not build")
@@ -325,12 +318,24 @@ def declarations(case):
         if symbols is None:
             return failed(f"the compiler cannot list its declarations (log {case.shop.log('symbols')})")
         # An initialiser is used under its type's name.
-        names = {s["pathComponents"][-2 if s["kind"]["identifier"] == "swift.init" else -1].split("(")[0]
-                 for s in symbols}
-    names = {name for name in names if re.fullmatch(r"\w+", name)}
-    untested = sorted(name for name in names if not has_word(name, texts))
-    return (failed(f"neither its tests nor tools that they run name {some(untested)}") if untested
-            else passed(f"its tests, or tools that they run, name all {len(names)}"))
+        declared = {tuple(s["pathComponents"][:-1] if s["kind"]["identifier"] == "swift.init" else s["pathComponents"])
+                    for s in symbols}
+    declared = {tuple(part.split("(")[0] for part in path) for path in declared}
+    named = {path for path in declared if not re.fullmatch(r"\w+", path[-1]) or has_word(path[-1], texts)}
+    # Who uses a member uses its type, which the compiler infers.
+    named |= {path[:end] for path in named for end in range(1, len(path))}
+    untested = sorted(".".join(path) for path in declared - named)
+    return (failed(f"neither its tests nor what they run name {some(untested)}") if untested
+            else passed(f"its tests, or what they run, name all {len(declared)}"))
+
+
+def users_under_test(case):
+    """The sources of tools that its tests run and that use it, and of libraries between them and it."""
+    house, users = case.house, case.house.dependents(case.component.name)
+    run = {name for test in case.tests if (target := house.target(test)) for name in target.dependencies
+           if (one := house.target(name)) and one.kind == "executable"}
+    between = {name for name in users if house.target(name).kind != "test" and (name in run or run & house.dependents(name))}
+    return [text for name in sorted(between) for text in house.sources(house.target(name).path).values()]
 
 
 def named_tests(case, key):
@@ -512,7 +517,7 @@ ITEMS = [
     Item("man", "It has a man page.", man_page),
     Item("comments", "Every public declaration has a documentation comment.", comments),
     Item("flags", "Its tests use every option.", flags),
-    Item("declarations", "Its tests, or tools that they run, name every public declaration.", declarations),
+    Item("declarations", "Its tests, or tools that they run, name every public declaration, a type by any of its members.", declarations),
     Item("json", "Its tests name every field of its JSON report that the documentation promises.", json_fields),
     Item("api", "Nothing that the last release offered is broken, or the break is listed in "
          "`utils/lib/api-allowed.txt`.", api),

@@ -64,7 +64,7 @@ def is_inside(path, folder):
 class Target:
     """A target as Package.swift writes it. `start` to `end` is its text, with the comment above it and its comma."""
     name: str
-    kind: str  # library, executable, system or test
+    kind: str  # library, executable, system, test, or what else SwiftPM has
     path: str
     list: str
     dependencies: list
@@ -101,20 +101,22 @@ def closing(text, at):
 
 
 def arguments(text):
-    """The arguments of a call by label, given what stands between its brackets."""
-    found, start, at, depth = {}, 0, 0, 0
+    """The arguments of a call by label, without comments, given what stands between its brackets."""
+    found, value, at, depth = {}, "", 0, 0
     while at <= len(text):
         if at == len(text) or text[at] == "," and depth == 0:
-            label = re.match(r"\s*(\w+):", re.sub(r"//.*", "", text[start:at]).lstrip())
+            label = re.match(r"\s*(\w+):", value)
             if label:
-                found[label[1]] = text[start:at]
-            start = at = at + 1
+                found[label[1]] = value
+            value, at = "", at + 1
             continue
         behind = skip(text, at)
         if behind > at:
+            value += "" if text.startswith("//", at) else text[at:behind]
             at = behind
             continue
         depth += (text[at] in "([{") - (text[at] in ")]}")
+        value += text[at]
         at += 1
     return found
 
@@ -131,7 +133,9 @@ def targets(text):
                 behind = close + 1 + (text[close + 1] == ",")
                 found.append(target(call[1], text[call.end():close], opening[1], start, behind))
                 start = behind
-    except (IndexError, AttributeError):
+            if re.sub(r"//[^\n]*|\s", "", text[start:end]):
+                raise ValueError
+    except (IndexError, TypeError, ValueError):
         raise Problem(DISAGREES, f"{PACKAGE}: its lists of targets cannot be read: each is `let NAME: [Target] = [`, "
                       "targets written `.target(name:, path:, ...)`, and `]`") from None
     if not found:
@@ -142,12 +146,12 @@ def targets(text):
 def target(call, inside, named, start, end):
     """A target from the text of its declaration."""
     values = arguments(inside)
-    kind = {"target": "library", "executableTarget": "executable", "systemLibrary": "system", "testTarget": "test"}[call]
+    kinds = {"target": "library", "executableTarget": "executable", "systemLibrary": "system", "testTarget": "test"}
 
     def string(label):
         return re.search(r'"([^"]*)"', values.get(label, ""))[1]
 
-    return Target(string("name"), kind, string("path"), named,
+    return Target(string("name"), kinds.get(call, call), string("path"), named,
                   re.findall(r'"([^"]*)"', values.get("dependencies", "")), start, end)
 
 
@@ -211,7 +215,7 @@ class House:
         self.targets = targets(self.package)
         self.problems = []
         self.components = [
-            Component(t.name, t.kind, t.path) for t in self.targets if t.kind != "test" and t.list != "tests"]
+            Component(t.name, t.kind, t.path) for t in self.targets if t.kind != "test" and not is_inside(t.path, "tests")]
         self.components += [
             Component(os.path.basename(path), "module", path)
             for path in sorted(os.path.dirname(name) for name in self.tracked(f"{KERNEL}/*/Kbuild"))]
@@ -281,11 +285,6 @@ class House:
         """What `component` depends on that it could not use in `tier`, as names and tiers."""
         return [f"{name} ({below})" for name in component.dependencies
                 if (below := tier_of(self.target(name).path)) not in MAY_USE[tier]]
-
-    def left_behind(self, component, tier):
-        """What depends on `component` and could not use it in `tier`, as names and tiers."""
-        return [f"{name} ({above})" for name in component.users
-                if tier not in MAY_USE[above := tier_of(self.target(name).path)]]
 
     def lacks(self, component):
         """What keeps `component` from the next tier, as far as its file and Package.swift tell."""

@@ -14,7 +14,7 @@ import signal
 import subprocess
 
 import checklist
-from house import FOLDERS, LISTS, PACKAGE, House, is_inside
+from house import ABOVE, FOLDERS, LISTS, MAY_USE, PACKAGE, House, closing, is_inside, tier_of
 from tool import SYSTEM, UNAVAILABLE, USAGE, Problem
 
 # Here stand made-up houses, in which paths mean nothing.
@@ -32,11 +32,32 @@ def destination(component, path, to):
 
 
 def moves(house, component, to):
-    """The folders that move, as (from, to): the component's, and its tests' unless another component of the tier needs them."""
-    shared = {name for c in house.components if c.tier == component.tier and c is not component for name in c.list("tests")}
-    own = [house.target(name).path for name in component.list("tests") if name not in shared and house.target(name)]
-    folders = [component.path, *(path for path in own if path.startswith(f"tests/{component.tier}/"))]
+    """The folders that move, as (from, to): the component's, and those of its tests.
+
+    On the way up, tests stay that another component of the old tier needs: tests may use what is above them.
+    """
+    rises = to in ABOVE.get(component.tier, ())
+    stay = {name for c in house.components if rises and c.tier == component.tier and c is not component
+            for name in c.list("tests")}
+    own = [target for name in component.list("tests") if name not in stay and (target := house.target(name))]
+    folders = [component.path, *(t.path for t in own if is_inside(t.path, f"tests/{component.tier}"))]
     return [(path, destination(component, path, to)) for path in folders]
+
+
+def left_behind(house, component, to):
+    """What depends on the component and could not use it in `to`, as names and tiers; tests that move along do not count."""
+    moving = {old for old, _ in moves(house, component, to)}
+    found = []
+    for user in map(house.target, component.users):
+        tier = tier_of(user.path)
+        if user.kind == "test":
+            # Executables are instruments: tests of any tier may drive them.
+            if component.kind == "executable" or user.path in moving:
+                continue
+            tier = user.path.split("/")[1]
+        if to not in MAY_USE.get(tier, FOLDERS):
+            found.append(f"{user.name} ({'tests of ' if user.kind == 'test' else ''}{tier})")
+    return found
 
 
 def check_move(house, component, to):
@@ -63,8 +84,9 @@ def package(house, component, to, folders):
     declaration = text[target.start:target.end].rstrip().removesuffix(",") + ","
     text = text[:target.start] + text[target.end:]
     opening = re.search(rf"^let {LISTS[to]}: \[Target\] = \[", text, re.MULTILINE)
-    end = text.index("]", opening.end()) if text[opening.end()] == "]" else text.index("\n]", opening.end())
-    text = text[:end].rstrip() + declaration + "\n]" + text[end:].lstrip("\n").removeprefix("]")
+    end = closing(text, opening.end() - 1)
+    others = text[:end].rstrip()
+    text = others + ("" if others[-1] in "[," else ",") + declaration + "\n" + text[end:]
     # An empty list is written on one line.
     text = re.sub(r"^(let \w+: \[Target\] = \[)\s+\]", r"\1]", text, flags=re.MULTILINE)
     for old, new in folders:
@@ -174,11 +196,11 @@ def git(root, *command, **settings):
 
 @contextlib.contextmanager
 def interruptible():
-    """Lets SIGTERM and SIGHUP end this process as Ctrl-C does: after tidying up."""
+    """Lets signals end this process as Ctrl-C does in a terminal: after tidying up."""
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    before = [(number, signal.signal(number, interrupt)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    before = [(number, signal.signal(number, interrupt)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     try:
         yield
     finally:
