@@ -93,7 +93,8 @@ struct LimitTests {
         let named = try place(device: "/dev/pfs_fastpath1", blob: "mine")
         #expect(named.namesBlob && named.blobPath == "/dev/shm/mine.pfs-blob")
         #expect(
-            refusal { _ = try place(shared: "x", device: "/dev/y") }?.description.contains("exclude each other") == true)
+            refusal { _ = try place(shared: "x", device: "/dev/y") }?.description.contains("exclude each other") == true
+        )
         #expect(refusal { _ = try place(shared: "../x") } != nil)
 
         var side = StreamSide(place: standard)
