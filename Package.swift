@@ -151,8 +151,8 @@ let dpdk: [Target] = [
     .target(
         name: "PacketFSDPDK",
         dependencies: [
-            "CPacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "CPacketFSShims", argumentParser,
-            systemPackage,
+            "CPacketFSDPDK", "PacketFSNet", "PacketFSNetTools", "PacketFSTools", "PacketFSGram", "CPacketFSShims",
+            argumentParser, systemPackage,
         ],
         path: "dev/dpdk/port", swiftSettings: swift),
     .executableTarget(

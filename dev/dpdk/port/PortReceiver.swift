@@ -1,6 +1,7 @@
 import CPacketFSDPDK
 import CPacketFSShims
 import Glibc
+import PacketFSGram
 import PacketFSNet
 import PacketFSNetTools
 import PacketFSTools
@@ -11,7 +12,8 @@ public final class PortReceiver: FrameReceiver {
     private let port: Port
     private let burst: Int
     private let own: OpaquePointer?
-    private let frames: UnsafeMutableBufferPointer<pfs_dpdk_frame>
+    private let buffers: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    private let frames: UnsafeMutablePointer<pfs_dpdk_received>
     /// Frames that the port gave, ours or not.
     @exclusivity(unchecked) public private(set) var polled: UInt64 = 0
     @exclusivity(unchecked) private var first: UInt64 = 0
@@ -31,10 +33,15 @@ public final class PortReceiver: FrameReceiver {
         self.burst = burst
         self.own = own
         frames = .allocate(capacity: Port.maximumBurst)
-        frames.initialize(repeating: pfs_dpdk_frame())
+        frames.initialize(repeating: pfs_dpdk_received(), count: Port.maximumBurst)
+        buffers = .allocate(capacity: Port.maximumBurst)
+        buffers.initialize(repeating: nil, count: Port.maximumBurst)
     }
 
-    deinit { frames.deallocate() }
+    deinit {
+        frames.deallocate()
+        buffers.deallocate()
+    }
 
     /// Frames that the port gave, per second between the first and the last time that it gave any.
     public var polledPerSecond: Double { last > first ? Double(polled) * 1e9 / Double(last - first) : 0 }
@@ -66,15 +73,17 @@ public final class PortReceiver: FrameReceiver {
     ///
     /// - Returns: how many frames.
     func poll(_ work: FrameWork) -> Int {
-        let count = Int(pfs_dpdk_receive(port.number, own, frames.baseAddress, UInt32(burst)))
+        var kept: UInt32 = 0
+        let count = pfs_dpdk_receive(
+            port.number, own, FrameFormat.etherType.bigEndian, buffers, frames, UInt32(burst), &kept)
         guard count > 0 else { return 0 }
-        for index in 0..<count {
-            let frame = frames[index]
-            work.take(UnsafeMutableRawBufferPointer(start: frame.data, count: Int(frame.length)))
+        if kept < count { work.countForeign(Int(count - kept)) }
+        for index in 0..<Int(kept) {
+            work.take(UnsafeMutableRawBufferPointer(start: frames[index].data, count: Int(frames[index].length)))
         }
         work.finishBatch()
-        pfs_dpdk_release(frames.baseAddress, UInt32(count))
+        pfs_dpdk_release(buffers, count)
         polled += UInt64(count)
-        return count
+        return Int(count)
     }
 }

@@ -14,8 +14,10 @@ public final class PortSender: FrameSender {
     public let pool: OpaquePointer
     private let port: Port
     private let burst: Int
-    /// Frames that are written and that the port has not taken yet: `pending` of them, from `head` on.
-    private let frames: UnsafeMutableBufferPointer<pfs_dpdk_frame>
+    /// Bytes of the longest frame.
+    private let frameByteCount: Int
+    /// Buffers of the pool: frames that are written and that the port has not taken yet are `pending` of them, from `head` on.
+    private let buffers: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     @exclusivity(unchecked) private var head = 0
     @exclusivity(unchecked) private var pending = 0
     @exclusivity(unchecked) private var stallsInARow = 0
@@ -27,19 +29,21 @@ public final class PortSender: FrameSender {
     /// - Parameters:
     ///   - port: where to.
     ///   - burst: frames of a burst, 1 to 256 (precondition).
-    ///   - frameByteCount: the longest frame.
+    ///   - frameByteCount: the longest frame, below 65536 (precondition).
     public init(_ port: Port, burst: Int, frameByteCount: Int) throws(ToolError) {
         precondition(1...Port.maximumBurst ~= burst, "impossible burst")
+        precondition(1...Int(UInt16.max) ~= frameByteCount, "impossible frame")
         self.port = port
         self.burst = burst
         pool = try Port.pool("pfs-tx-\(port.number)", frameByteCount: frameByteCount)
-        frames = .allocate(capacity: Port.maximumBurst)
-        frames.initialize(repeating: pfs_dpdk_frame())
+        self.frameByteCount = frameByteCount
+        buffers = .allocate(capacity: Port.maximumBurst)
+        buffers.initialize(repeating: nil, count: Port.maximumBurst)
     }
 
     deinit {
         giveUpPending()
-        frames.deallocate()
+        buffers.deallocate()
     }
 
     /// Writes and sends bursts until the port takes no more. What it does not take stays written. Never throws.
@@ -48,14 +52,14 @@ public final class PortSender: FrameSender {
         while taken < count {
             if pending == 0 {
                 let wanted = min(burst, count - taken)
-                guard pfs_dpdk_take(pool, frames.baseAddress, UInt32(wanted)) > 0 else { break }
+                guard take(wanted, byteCount: producer.byteCount) else { break }
                 write(producer, first + UInt64(taken), wanted)
                 (head, pending) = (0, wanted)
             }
             let offered = min(pending, count - taken)
             let sent = pass(offered)
             taken += sent
-            loop.map { _ = $0.receiver.poll($0.work) }
+            if let loop { _ = loop.receiver.poll(loop.work) }
             if sent < offered { break }
         }
         return taken
@@ -72,9 +76,10 @@ public final class PortSender: FrameSender {
     /// Sends an end frame, for which it waits at most 200 ms for room. Frames that were written and not taken are given up.
     public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
         giveUpPending()
-        guard pfs_dpdk_take(pool, frames.baseAddress, 1) == 1 else { return false }
-        frames[0].held.pointee = PFS_DPDK_NOTHING
-        frames[0].length = UInt32(producer.writeEnd(after: count, into: frames[0].memory))
+        guard take(1, byteCount: EthernetHeader.minimumFrameByteCount), let buffer = buffers[0] else { return false }
+        held(buffer).pointee = PFS_DPDK_NOTHING
+        let byteCount = producer.writeEnd(after: count, into: memory(buffer))
+        precondition(byteCount == EthernetHeader.minimumFrameByteCount, "an end frame has the least size")
         (head, pending) = (0, 1)
         // A receiver that is behind makes room in a moment.
         let deadline = Clock.monotonic() + 200_000_000
@@ -98,36 +103,45 @@ public final class PortSender: FrameSender {
         return 0
     }
 
+    /// Takes buffers for frames of so many bytes: all or none.
+    private func take(_ count: Int, byteCount: Int) -> Bool {
+        pfs_dpdk_take(pool, buffers, UInt32(count), UInt16(byteCount)) > 0
+    }
+
+    /// Which frame a buffer still holds.
+    private func held(_ buffer: UnsafeMutableRawPointer) -> UnsafeMutablePointer<UInt64> {
+        (buffer + Int(PFS_DPDK_HELD)).assumingMemoryBound(to: UInt64.self)
+    }
+
+    private func memory(_ buffer: UnsafeMutableRawPointer) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: buffer + Int(PFS_DPDK_FRAME), count: frameByteCount)
+    }
+
     /// Writes a burst. Pools give back first what came last: turned round, each buffer gets the payload that it still holds.
     private func write(_ producer: FrameProducer, _ first: UInt64, _ count: Int) {
-        guard let frames = frames.baseAddress else { return }
-        let length = UInt32(producer.byteCount)
-        let last = frames[count - 1].held.pointee
+        let last = held(buffers[count - 1].unsafelyUnwrapped).pointee
         if last != PFS_DPDK_NOTHING, PayloadWindows.index(of: last) == PayloadWindows.index(of: first) {
             for index in 0..<count / 2 {
-                let other = frames[index]
-                frames[index] = frames[count - 1 - index]
-                frames[count - 1 - index] = other
+                (buffers[index], buffers[count - 1 - index]) = (buffers[count - 1 - index], buffers[index])
             }
         }
         var sequence = first
         for index in 0..<count {
-            let frame = frames + index
-            let held = frame.pointee.held.unsafelyUnwrapped
+            let buffer = buffers[index].unsafelyUnwrapped
+            let held = held(buffer)
             if held.pointee == PFS_DPDK_NOTHING {
-                producer.write(sequence, into: frame.pointee.memory)
+                producer.write(sequence, into: memory(buffer))
             } else {
-                producer.rewrite(sequence, over: held.pointee, in: frame.pointee.memory)
+                producer.rewrite(sequence, over: held.pointee, in: memory(buffer))
             }
             held.pointee = sequence
-            frame.pointee.length = length
             sequence += 1
         }
     }
 
     /// Offers the first `count` pending frames to the port.
     private func pass(_ count: Int) -> Int {
-        let sent = Int(pfs_dpdk_send(port.number, frames.baseAddress.map { $0 + head }, UInt32(count)))
+        let sent = Int(pfs_dpdk_send(port.number, buffers + head, UInt32(count)))
         head += sent
         pending -= sent
         if sent > 0 { stallsInARow = 0 }
@@ -136,13 +150,7 @@ public final class PortSender: FrameSender {
 
     private func giveUpPending() {
         guard pending > 0 else { return }
-        pfs_dpdk_release(frames.baseAddress.map { $0 + head }, UInt32(pending))
+        pfs_dpdk_release(buffers + head, UInt32(pending))
         pending = 0
-    }
-}
-
-extension pfs_dpdk_frame {
-    fileprivate var memory: UnsafeMutableRawBufferPointer {
-        UnsafeMutableRawBufferPointer(start: data, count: Int(room))
     }
 }

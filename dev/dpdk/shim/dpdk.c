@@ -17,7 +17,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_version.h>
 
@@ -30,9 +32,14 @@
 #define FRAME_OFFSET 18
 #define PRIVATE_BYTES 64
 
-static uint64_t *held(struct rte_mbuf *mbuf)
+_Static_assert(PFS_DPDK_HELD == sizeof(struct rte_mbuf), "private bytes follow the mbuf");
+_Static_assert(PFS_DPDK_FRAME ==
+		   PFS_DPDK_HELD + PRIVATE_BYTES + RTE_PKTMBUF_HEADROOM + FRAME_OFFSET,
+	       "a buffer of an mbuf follows its private bytes");
+
+static uint64_t *held(void *mbuf)
 {
-	return rte_mbuf_to_priv(mbuf);
+	return (uint64_t *)((char *)mbuf + PFS_DPDK_HELD);
 }
 
 const char *pfs_dpdk_version(void)
@@ -144,12 +151,39 @@ struct rte_mempool *pfs_dpdk_pool(const char *name, unsigned int count, unsigned
 				  int *error)
 {
 	unsigned int room = RTE_ALIGN_CEIL(frame_bytes + FRAME_OFFSET, 64) + RTE_PKTMBUF_HEADROOM;
-	struct rte_mempool *pool =
-	    rte_pktmbuf_pool_create(name, count, 256, PRIVATE_BYTES, (uint16_t)room, SOCKET_ID_ANY);
+	struct rte_pktmbuf_pool_private sizes = {
+	    .mbuf_data_room_size = (uint16_t)room,
+	    .mbuf_priv_size = PRIVATE_BYTES,
+	};
+	struct rte_mempool *pool;
+	unsigned int flags = 0;
 
-	*error = pool ? 0 : -rte_errno;
-	if (pool)
-		rte_mempool_obj_iter(pool, clear_held, NULL);
+	/*
+	 * On ordinary pages DPDK keeps every buffer within one, for devices' sake, so that buffers
+	 * all begin at the same offset of a page and fight for the same few sets of the first-level
+	 * cache. Where devices see virtual addresses, buffers can lie densely. This is the one way
+	 * in which what follows differs from rte_pktmbuf_pool_create.
+	 */
+	if (!rte_eal_has_hugepages() && rte_eal_iova_mode() == RTE_IOVA_VA)
+		flags = RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	pool = rte_mempool_create_empty(name, count, sizeof(struct rte_mbuf) + PRIVATE_BYTES + room,
+					256, sizeof(sizes), SOCKET_ID_ANY, flags);
+	if (!pool) {
+		*error = -rte_errno;
+		return NULL;
+	}
+	*error = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (!*error) {
+		rte_pktmbuf_pool_init(pool, &sizes);
+		*error = rte_mempool_populate_default(pool);
+	}
+	if (*error < 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	*error = 0;
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	rte_mempool_obj_iter(pool, clear_held, NULL);
 	return pool;
 }
 
@@ -206,73 +240,89 @@ int pfs_dpdk_count(uint16_t port, struct pfs_dpdk_counters *result)
 	return 0;
 }
 
-unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *frames,
-			   unsigned int count)
+unsigned int pfs_dpdk_take(struct rte_mempool *pool, void **buffers, unsigned int count,
+			   uint16_t length)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
-
-	if (count > PFS_DPDK_BURST || rte_pktmbuf_alloc_bulk(pool, mbufs, count))
+	if (rte_mempool_get_bulk(pool, buffers, count))
 		return 0;
+	/*
+	 * What rte_pktmbuf_alloc_bulk sets and a way through a port can have changed: the rest is
+	 * as rte_pktmbuf_init and rte_pktmbuf_free leave it.
+	 */
 	for (unsigned int i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = mbufs[i];
+		struct rte_mbuf *mbuf = buffers[i];
 
-		mbuf->data_off += FRAME_OFFSET;
-		frames[i].data = rte_pktmbuf_mtod(mbuf, void *);
-		frames[i].held = held(mbuf);
-		frames[i].mbuf = mbuf;
-		frames[i].length = 0;
-		frames[i].room = rte_pktmbuf_tailroom(mbuf);
+		mbuf->data_off = RTE_PKTMBUF_HEADROOM + FRAME_OFFSET;
+		mbuf->refcnt = 1;
+		mbuf->nb_segs = 1;
+		mbuf->port = RTE_MBUF_PORT_INVALID;
+		mbuf->ol_flags = 0;
+		mbuf->pkt_len = length;
+		mbuf->data_len = length;
 	}
 	return count;
 }
 
-unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count)
+unsigned int pfs_dpdk_send(uint16_t port, void **buffers, unsigned int count)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
-
-	if (count > PFS_DPDK_BURST)
-		count = PFS_DPDK_BURST;
-	for (unsigned int i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = frames[i].mbuf;
-
-		mbuf->data_len = (uint16_t)frames[i].length;
-		mbuf->pkt_len = frames[i].length;
-		mbufs[i] = mbuf;
-	}
-	return rte_eth_tx_burst(port, 0, mbufs, (uint16_t)count);
+	return rte_eth_tx_burst(port, 0, (struct rte_mbuf **)buffers, (uint16_t)count);
 }
 
-unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own,
-			      struct pfs_dpdk_frame *frames, unsigned int count)
+unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own, uint16_t ether_type,
+			      void **buffers, struct pfs_dpdk_received *frames, unsigned int count,
+			      unsigned int *kept)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+	struct rte_mbuf **mbufs = (struct rte_mbuf **)buffers;
+	unsigned int used = 0;
 
 	if (count > PFS_DPDK_BURST)
 		count = PFS_DPDK_BURST;
 	count = rte_eth_rx_burst(port, 0, mbufs, (uint16_t)count);
+	/* First bytes of frames come from memory while the loop goes on to the next. */
 	for (unsigned int i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = mbufs[i];
-
-		/* Of a frame in several buffers only the first part: it is refused as cut short. */
-		frames[i].data = rte_pktmbuf_mtod(mbuf, void *);
-		frames[i].length = rte_pktmbuf_data_len(mbuf);
-		frames[i].mbuf = mbuf;
+		frames[i].data = rte_pktmbuf_mtod(mbufs[i], void *);
+		frames[i].length = rte_pktmbuf_data_len(mbufs[i]);
 		rte_prefetch0(frames[i].data);
-		if (mbuf->pool == own)
-			*held(mbuf) = PFS_DPDK_NOTHING;
 	}
+	for (unsigned int i = 0; i < count; i++) {
+		struct pfs_dpdk_received frame = frames[i];
+		const struct rte_ether_hdr *header = frame.data;
+
+		/* No jump on what a frame is: traffic of two kinds would be mispredicted. */
+		frames[used] = frame;
+		used += frame.length >= sizeof(*header) && header->ether_type == ether_type;
+	}
+	for (unsigned int i = 0; own && i < count; i++) {
+		if (mbufs[i]->pool == own)
+			*held(mbufs[i]) = PFS_DPDK_NOTHING;
+	}
+	*kept = used;
 	return count;
 }
 
-void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count)
+/* Whether a buffer can go back to its pool as it is: of one part, its own, nobody else's. */
+static int is_plain(const struct rte_mbuf *mbuf)
 {
-	struct rte_mbuf *mbufs[PFS_DPDK_BURST];
+	return (rte_mbuf_refcnt_read(mbuf) == 1) & (mbuf->nb_segs == 1) & (mbuf->next == NULL) &
+	       RTE_MBUF_DIRECT(mbuf);
+}
 
-	if (count > PFS_DPDK_BURST)
-		count = PFS_DPDK_BURST;
+void pfs_dpdk_release(void **buffers, unsigned int count)
+{
+	struct rte_mbuf **mbufs = (struct rte_mbuf **)buffers;
+	struct rte_mempool *pool;
+	int plain = 1;
+
+	if (!count)
+		return;
+	pool = mbufs[0]->pool;
 	for (unsigned int i = 0; i < count; i++)
-		mbufs[i] = frames[i].mbuf;
-	rte_pktmbuf_free_bulk(mbufs, count);
+		plain &= is_plain(mbufs[i]) & (mbufs[i]->pool == pool);
+	/* What rte_pktmbuf_free_bulk does for such buffers, without its copying them one by one. */
+	if (plain)
+		rte_mempool_put_bulk(pool, buffers, count);
+	else
+		rte_pktmbuf_free_bulk(mbufs, count);
 }
 
 #if defined(__x86_64__)

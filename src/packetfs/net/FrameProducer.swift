@@ -136,8 +136,12 @@ public final class FrameProducer {
         return FrameHeader(kind: kind, sequence: sequence, stream: stream, isChecksummed: isChecksummed)
     }
 
+    @inline(__always)
     private func seal(_ frame: UnsafeMutableRawBufferPointer, _ byteCount: Int) {
-        guard isChecksummed else { return }
+        if isChecksummed { sum(frame, byteCount) }
+    }
+
+    private func sum(_ frame: UnsafeMutableRawBufferPointer, _ byteCount: Int) {
         let covered = UnsafeRawBufferPointer(rebasing: frame[FrameFormat.checksummedFrom..<byteCount])
         FrameEncoder.setChecksum(checksum.of(covered), in: frame)
     }

@@ -196,6 +196,9 @@ public final class FrameWork {
         }
     }
 
+    /// Counts frames of another Ethernet type, which the caller has told apart itself: in a burst, before ``take(_:)``.
+    public func countForeign(_ count: Int) { counts.foreign += UInt64(count) }
+
     /// Does the work that is left of the frames taken since the last call. Their memory is free afterwards.
     public func finishBatch() {
         guard pendingCount > 0, let base = memory.baseAddress else { return }

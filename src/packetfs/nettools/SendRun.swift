@@ -62,6 +62,8 @@ public enum SendRun {
         figures.stream = producer.stream
         figures.endedBy = options.count == nil ? "duration" : "count"
         let limit = options.count ?? .max
+        // Read once: behind each option is a property wrapper, whose getter is a call.
+        let (batch, pps) = (UInt64(options.batch), options.pps)
         // A count alone sets the end; otherwise time does.
         let seconds = options.common.duration ?? (options.count == nil ? 5 : 86_400)
         let cpuStart = Clock.processCPU()
@@ -85,11 +87,11 @@ public enum SendRun {
                 }
             }
             ticker.show(now, frames: sent, bytes: sent * UInt64(producer.byteCount))
-            var count = Int(min(UInt64(options.batch), limit - sent))
-            if options.pps > 0 {
-                let due = UInt64(Double(now - start) * Double(options.pps) / 1e9) + 1
+            var count = Int(min(batch, limit - sent))
+            if pps > 0 {
+                let due = UInt64(Double(now - start) * Double(pps) / 1e9) + 1
                 guard due > sent else {
-                    let wait = Double(sent) * 1e9 / Double(options.pps) - Double(now - start)
+                    let wait = Double(sent) * 1e9 / Double(pps) - Double(now - start)
                     pause(nanoseconds: UInt64(min(max(wait, 20_000), 50_000_000)))
                     continue
                 }

@@ -17,21 +17,20 @@ struct rte_mempool;
 /* The most frames of one burst. */
 #define PFS_DPDK_BURST 256
 
-/* What a buffer holds that was never written, or was changed by others. */
+/*
+ * A buffer of a pool of pfs_dpdk_pool (an mbuf) is a pointer. So many bytes from there is a
+ * uint64_t that says which frame of ours the buffer still holds, or PFS_DPDK_NOTHING if it was
+ * never written or was changed by others; it survives the buffer's way through the pool. In a
+ * buffer that was taken, the frame begins at PFS_DPDK_FRAME.
+ */
+#define PFS_DPDK_HELD 128
+#define PFS_DPDK_FRAME 338
 #define PFS_DPDK_NOTHING 0xFFFFFFFFFFFFFFFFULL
 
-/* A frame in a buffer of DPDK's (an mbuf). */
-struct pfs_dpdk_frame {
-	/* Its first byte. */
+/* A received frame; of one in several buffers, what the first of them holds. */
+struct pfs_dpdk_received {
 	void *data;
-	/* Which frame of ours the buffer still holds; survives the buffer's way through the pool.
-	 */
-	uint64_t *held;
-	void *mbuf;
-	/* Bytes of a received frame; of a frame to be sent, to be filled in. */
-	uint32_t length;
-	/* Bytes from data to the end of the buffer. */
-	uint32_t room;
+	uint64_t length;
 };
 
 /* What DPDK says of a port. */
@@ -91,20 +90,25 @@ int pfs_dpdk_open(uint16_t port, struct rte_mempool *pool, uint16_t *rx_descript
 void pfs_dpdk_close(uint16_t port);
 int pfs_dpdk_count(uint16_t port, struct pfs_dpdk_counters *result);
 
-/* Takes count (at most PFS_DPDK_BURST) empty buffers out of a pool: all or, returning 0, none. */
-unsigned int pfs_dpdk_take(struct rte_mempool *pool, struct pfs_dpdk_frame *frames,
-			   unsigned int count);
-/* Sends a burst (rte_eth_tx_burst); returns how many of the first were taken, whose buffers are
- * gone. */
-unsigned int pfs_dpdk_send(uint16_t port, const struct pfs_dpdk_frame *frames, unsigned int count);
 /*
- * Receives a burst (rte_eth_rx_burst) of at most count; returns how many. Sets data, length and
- * mbuf only. own is the pool that this process sends from, or NULL: a buffer that comes back from
+ * Takes count buffers out of a pool, for frames of length bytes: all or, returning 0, none. Nobody
+ * but the caller may have taken or sent buffers of this pool.
+ */
+unsigned int pfs_dpdk_take(struct rte_mempool *pool, void **buffers, unsigned int count,
+			   uint16_t length);
+/* Sends a burst (rte_eth_tx_burst); returns how many of the first were taken, which are gone. */
+unsigned int pfs_dpdk_send(uint16_t port, void **buffers, unsigned int count);
+/*
+ * Receives a burst (rte_eth_rx_burst) of at most count; returns how many buffers, all of which are
+ * to be released. frames gets those with an EtherType of ether_type (in network order, as it stands
+ * in memory), kept how many these are: what travels on the same wire and is not ours costs no more
+ * than a look. own is the pool that this process sends from, or NULL: a buffer that comes back from
  * there holds nothing any more, because the receiver may change it.
  */
-unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own,
-			      struct pfs_dpdk_frame *frames, unsigned int count);
-/* Gives buffers back to their pool. */
-void pfs_dpdk_release(const struct pfs_dpdk_frame *frames, unsigned int count);
+unsigned int pfs_dpdk_receive(uint16_t port, const struct rte_mempool *own, uint16_t ether_type,
+			      void **buffers, struct pfs_dpdk_received *frames, unsigned int count,
+			      unsigned int *kept);
+/* Gives buffers back to their pools: received ones, or such that were not sent. */
+void pfs_dpdk_release(void **buffers, unsigned int count);
 
 #endif
