@@ -79,7 +79,7 @@ FILES = {
 
         | Where | What lives there | Promise |
         |---|---|---|
-        | `src/packetfs` | libraries: `Base` (below all) | stable |
+        | `src/packetfs` | libraries: `base` (below all) | stable |
         | [`staging`](staging) | parts: `Good` (doubles), `Homesick`, `tool` | nearly |
         | `full_apps` | applications | each |
 

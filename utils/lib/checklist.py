@@ -111,7 +111,10 @@ class Workshop:
         return None
 
     def test(self, names, sanitizer=None):
-        """Runs test targets, suites or scripts: what went wrong or None, a summary, and (what became of each test, issues)."""
+        """Runs test targets, suites or scripts.
+
+        Returns what went wrong or None, a summary, and (what became of each test, issues of each).
+        """
         return self._once((tuple(names), sanitizer), lambda: self._test(names, sanitizer))
 
     def _test(self, names, sanitizer):
@@ -178,7 +181,8 @@ class Workshop:
                     maps.append(os.path.join(at, "module.modulemap"))
         with tempfile.TemporaryDirectory() as folder:
             status, _ = self.run("symbols", [
-                beside_swift("swift-symbolgraph-extract"), "-module-name", module, "-I", os.path.join(self.scratch, "debug/Modules"),
+                beside_swift("swift-symbolgraph-extract"), "-module-name", module,
+                "-I", os.path.join(self.scratch, "debug/Modules"),
                 "-target", f"{os.uname().machine}-unknown-linux-gnu", "-minimum-access-level", "public",
                 "-skip-synthesized-members", "-output-dir", folder,
                 *(word for path in maps for word in ("-Xcc", f"-fmodule-map-file={path}"))])
@@ -215,7 +219,8 @@ class Case:
         except (ValueError, KeyError, TypeError):
             status, output = self.shop.run("help", [self.shop.product(name), "--help"], 60)
             options = re.findall(r"^\s+(?:-\w, )?--([a-z][a-z0-9-]*)\S*(.*)$", output, re.MULTILINE)
-            return [(o, text.strip()) for o, text in options if o not in ("help", "version")], bool(output.strip()) and status == 0
+            options = [(option, text.strip()) for option, text in options if option not in ("help", "version")]
+            return options, bool(output.strip()) and status == 0
 
 
 def command_help(command):
@@ -297,32 +302,23 @@ def builds(case):
 def tests_pass(case):
     if missing := case.field("tests"):
         return missing if missing.state == FAILED else failed(f"it has no tests ({missing.reason})")
-    if case.shop.build():
-        return failed("it does not build")
     wrong, summary, _ = case.shop.test(case.tests)
     return failed(wrong) if wrong else passed(summary)
 
 
 def flags(case):
-    if case.component.kind != "executable":
-        return not_applicable("no executable")
-    if case.shop.build():
-        return failed("it does not build")
     options, _ = case.help()
     untested = [f"--{name}" for name, _ in options if not has_word(f"--{name}", case.test_sources.values())]
     return failed(f"no test uses {some(untested)}") if untested else passed(f"its tests use all {len(options)}")
 
 
 def declarations(case):
-    if case.component.kind != "library":
-        return not_applicable("no library")
     texts = [*case.test_sources.values(), *users_under_test(case)]
     if not case.is_swift:
         headers = "\n".join(text for path, text in case.sources.items() if "/include/" in path)
-        declared = {(name,) for name in re.findall(r"\b(pfs_\w+)\(", re.sub(r"/\*.*?\*/|//.*", "", headers, flags=re.DOTALL))}
+        headers = re.sub(r"/\*.*?\*/|//[^\n]*", "", headers, flags=re.DOTALL)
+        declared = {(name,) for name in re.findall(r"\b(pfs_\w+)\(", headers)}
     else:
-        if case.shop.build():
-            return failed("it does not build")
         symbols = case.shop.symbols(case.house, case.component.name)
         if symbols is None:
             return failed(f"the compiler cannot list its declarations (log {case.shop.log('symbols')})")
@@ -343,7 +339,8 @@ def users_under_test(case):
     house, users = case.house, case.house.dependents(case.component.name)
     run = {name for test in case.tests if (target := house.target(test)) for name in target.dependencies
            if (one := house.target(name)) and one.kind == "executable"}
-    between = {name for name in users if house.target(name).kind != "test" and (name in run or run & house.dependents(name))}
+    between = {name for name in users
+               if house.target(name).kind != "test" and (name in run or run & house.dependents(name))}
     return [text for name in sorted(between) for text in house.sources(house.target(name).path).values()]
 
 
@@ -351,29 +348,23 @@ def named_tests(case, key):
     """Whether the tests that the file names under `key` ran and passed."""
     if missing := case.field(key):
         return missing
-    if case.shop.build():
-        return failed("it does not build")
     wrong, _, (outcome, issues) = case.shop.test(case.tests)
     silent = []
     for name in case.component.list(key):
-        # A suite's tests are TARGET.Suite/test(), a script stands for itself.
-        own = [test for test in outcome if re.match(rf"{re.escape(name)}[./]", test)]
-        ran = [test for test in own if outcome[test][0] == "testEnded" and test not in issues]
-        if "/" not in name and not any("/" in test for test in ran) or "/" in name and wrong:
+        # A suite's tests are TARGET.Suite/test(), with a target before them; a script ran with the rest.
+        own = [test for test in outcome if re.match(rf"{re.escape(name)}[./]", test) and "/" in test]
+        ran = any(outcome[test][0] == "testEnded" for test in own) and not any(test in issues for test in own)
+        if wrong if "/" in name else not ran:
             silent.append(name)
     return (failed(f"did not run, or did not pass: {some(silent)}") if silent
             else passed(some(case.component.list(key))))
 
 
 def bad_input(case):
-    if case.component.kind == "system":
-        return not_applicable("declarations only")
     return named_tests(case, "bad-input")
 
 
 def sudden_end(case):
-    if case.component.kind == "system":
-        return not_applicable("declarations only")
     return named_tests(case, "sudden-end")
 
 
@@ -389,8 +380,6 @@ def sanitizers(case):
                       + " and ".join({"thread": "atomics", "address": "C"}[kind] for kind in sorted(lacking)))
     if not runs:
         return not_applicable(case.component.none("sanitizers") or "no atomics and no C of its own")
-    if case.shop.build():
-        return failed("it does not build")
     good = []
     for kind, names in runs:
         wrong, summary, _ = case.shop.test(names.split(), kind)
@@ -410,10 +399,6 @@ def forced_isa(case):
 
 
 def help_text(case):
-    if case.component.kind != "executable":
-        return not_applicable("no executable")
-    if case.shop.build():
-        return failed("it does not build")
     options, explained = case.help()
     if not explained:
         return failed("`--help` fails, or a command does not say what it is for")
@@ -422,12 +407,8 @@ def help_text(case):
 
 
 def man_page(case):
-    if case.component.kind != "executable":
-        return not_applicable("no executable")
     if not case.house.exists("utils/man"):
         return not_applicable("utils/man is not there")
-    if case.shop.build():
-        return failed("it does not build")
     with tempfile.TemporaryDirectory() as folder:
         status, _ = case.shop.run("man", ["utils/man", folder])
         found = [name for _, _, files in os.walk(folder) for name in files
@@ -436,12 +417,8 @@ def man_page(case):
 
 
 def comments(case):
-    if case.component.kind == "executable":
-        return not_applicable("no library: nobody imports it")
     if not case.is_swift:
         return not_applicable("no Swift")
-    if case.shop.build():
-        return failed("it does not build")
     symbols = case.shop.symbols(case.house, case.component.name)
     if symbols is None:
         return failed(f"the compiler cannot list its declarations (log {case.shop.log('symbols')})")
@@ -450,10 +427,6 @@ def comments(case):
 
 
 def json_fields(case):
-    if case.component.kind != "executable":
-        return not_applicable("no executable")
-    if case.shop.build():
-        return failed("it does not build")
     if "json" not in [name for name, _ in case.help()[0]]:
         return not_applicable("it has no --json")
     fields, tools = set(), {c.name for c in case.house.components if c.kind == "executable"}
@@ -485,8 +458,8 @@ def documented_fields(section, name, tools):
 
 
 def api(case):
-    if case.component.kind != "library" or not case.is_swift:
-        return not_applicable("no Swift library")
+    if not case.is_swift:
+        return not_applicable("no Swift")
     status, tag = case.shop.run("tag", ["git", "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*"])
     tag = tag.strip()
     if status:
@@ -506,10 +479,26 @@ def api(case):
 
 
 class Item(NamedTuple):
-    """A line of the list: a name, what must hold, and the function that checks it."""
+    """A line of the list."""
     name: str
+    # What must hold.
     text: str
     check: Callable[[Case], Result]
+    # The kinds of component that it is for.
+    kinds: tuple = ("library", "executable", "system")
+    # Whether it looks at what was built.
+    is_built: bool = False
+
+    def judge(self, case):
+        """What becomes of it for a component."""
+        if case.component.kind not in self.kinds:
+            return not_applicable(f"it is of the kind {case.component.kind}")
+        if self.is_built and case.shop.build():
+            return failed("it does not build")
+        return self.check(case)
+
+
+EXECUTABLE, LIBRARY, CODE = ("executable",), ("library",), ("library", "executable")
 
 
 # Those that take long come last.
@@ -522,19 +511,22 @@ ITEMS = [
     Item("benchmark", "There is a way to measure it, and a recorded figure.", benchmark),
     Item("forced-isa", "If it runs kernels, its tests force each instruction set in turn.", forced_isa),
     Item("builds", "Everything builds without a warning, and its own warnings are errors.", builds),
-    Item("help", "`--help` explains each command and each option.", help_text),
-    Item("man", "It has a man page.", man_page),
-    Item("comments", "Every public declaration has a documentation comment.", comments),
-    Item("flags", "Its tests use every option.", flags),
-    Item("declarations", "Its tests, or tools that they run, name every public declaration, a type by any of its members.", declarations),
-    Item("json", "Its tests name every field of its JSON report that the documentation promises.", json_fields),
+    Item("help", "`--help` explains each command and each option.", help_text, EXECUTABLE, True),
+    Item("man", "It has a man page.", man_page, EXECUTABLE, True),
+    Item("comments", "Every public declaration has a documentation comment.", comments, LIBRARY, True),
+    Item("flags", "Its tests use every option.", flags, EXECUTABLE, True),
+    Item("declarations", "Its tests, or tools that they run, name every public declaration, a type by any of its members.",
+         declarations, LIBRARY, True),
+    Item("json", "Its tests name every field of its JSON report that the documentation promises.", json_fields, EXECUTABLE,
+         True),
     Item("api", "Nothing that the last release offered is broken, or the break is listed in "
-         f"`{ALLOWED}`.", api),
-    Item("tests", "It has tests, and they pass; a skip has a reason that holds for the machine.", tests_pass),
-    Item("bad-input", "Tests feed it what it must refuse; they ran and passed.", bad_input),
-    Item("sudden-end", "Tests kill it, or what it talks to, at any moment; they ran and passed.", sudden_end),
+         f"`{ALLOWED}`.", api, LIBRARY),
+    Item("tests", "It has tests, and they pass; a skip has a reason that holds for the machine.", tests_pass,
+         is_built=True),
+    Item("bad-input", "Tests feed it what it must refuse; they ran and passed.", bad_input, CODE, True),
+    Item("sudden-end", "Tests kill it, or what it talks to, at any moment; they ran and passed.", sudden_end, CODE, True),
     Item("sanitizers", "If it has atomics, tests pass under the thread sanitizer; if it has C, under the address "
-         "sanitizer.", sanitizers),
+         "sanitizer.", sanitizers, CODE, True),
 ]
 
 
@@ -572,17 +564,17 @@ These can be left out; to be promoted, a component needs them where the checklis
 ## Promotion
 
 `just promote NAME` moves a component from dev to staging, or from staging to src (libraries) or full_apps (executables). It
-checks the list below item by item and refuses if one fails; `--check` does only that. Then it moves the folder, and tests that
-are of no other component of the old tier, rewrites Package.swift, paths and names of tiers in documentation and scripts,
-TIER, `utils/executables.txt` and CHANGELOG.md, builds everything, tests what depends on the component, and makes one
-commit on your branch, to be looked at with `git show`. All that happens in a checkout of its own: until the last step, which moves your branch
-forward, nothing of yours changes, whatever fails or is interrupted, and whenever. `just demote NAME` is the way back; it
-refuses only if something above depends on the component.
+checks the list below item by item and refuses if one fails; `--check` does only that. Then it moves the folder, and tests
+that are of no other component of the old tier, rewrites Package.swift, paths and names of tiers in documentation and
+scripts, TIER, `utils/executables.txt` and CHANGELOG.md, builds everything, tests what depends on the component, and makes
+one commit on your branch, to be looked at with `git show`. All that happens in a checkout of its own: until the last step,
+which moves your branch forward, nothing of yours changes, whatever fails or is interrupted, and whenever. `just demote NAME`
+is the way back; it refuses only if something above depends on the component.
 
 An item is *passed*, *failed*, or *not applicable*, each with the reason. The commit's message records all of them.
 
 {items}
 
-What the list cannot see: whether names are good, whether a test that names a declaration tests it well, whether the figures are. That is the
-review's part.
+What the list cannot see: whether names are good, whether a test that names a declaration tests it well, whether the
+figures are good. That is the review's part.
 """

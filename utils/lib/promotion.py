@@ -45,7 +45,7 @@ def moves(house, component, to):
 
 
 def left_behind(house, component, to):
-    """What depends on the component and could not use it in `to`, as names and tiers; tests that move along do not count."""
+    """What depends on the component and could not use it in `to`, as names and tiers, without tests that move along."""
     moving = {old for old, _ in moves(house, component, to)}
     found = []
     for user in map(house.target, component.users):
@@ -106,12 +106,13 @@ def references(text, component, to, folders):
 def readme(text, component, to):
     """README.md with the component in the row of its new tier in the table of the tree."""
     lines = text.split("\n")
-    name = f"`{component.name}`"
     for at, line in enumerate(lines):
         cells = line.split(" | ")
         tier = next((t for t, folder in FOLDERS.items() if re.match(rf"\| \[?`{folder}`", line)), None)
         if len(cells) != 3 or tier not in (component.tier, to):
             continue
+        # Libraries of src go by their folder's name there.
+        name = f"`{os.path.basename(component.path) if tier == 'src' else component.name}`"
         if tier == component.tier:
             cells[1] = re.sub(rf"(?<=[:,;]) {name}(?: \([^)]*\))?,|, {name}(?: \([^)]*\))?(?=,|;|$)", "", cells[1])
         elif name not in cells[1]:
@@ -232,7 +233,7 @@ class Promotion:
         case = checklist.Case(self.house, self.component, to, shop)
         results = []
         for item in checklist.ITEMS:
-            result = item.check(case)
+            result = item.judge(case)
             print(f"  {result.state:<15} {item.name:<13} {result.reason}", flush=True)
             results.append((item, result))
         return results
@@ -289,5 +290,6 @@ class Promotion:
             yield
 
     def _remove_tree(self):
-        subprocess.run(["git", "worktree", "remove", "--force", self.tree], cwd=self.root, capture_output=True, check=False)
+        command = ["git", "worktree", "remove", "--force", self.tree]
+        subprocess.run(command, cwd=self.root, capture_output=True, check=False)
         shutil.rmtree(self.tree, ignore_errors=True)
