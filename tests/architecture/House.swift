@@ -65,6 +65,8 @@ struct House {
     var executables: [ExecutableLine]
     /// Names at the root of the tree, without dotfiles.
     var topLevel: Set<String>
+    /// What has a TIER file.
+    var components: [Component]
 
     /// The names that may and must stand at the root.
     static let topLevelNames: Set<String> = [
@@ -76,7 +78,7 @@ struct House {
 extension House {
     /// Every broken rule, as a sentence that says what is wrong and what to do; empty if the house stands.
     func violations() -> [String] {
-        tierViolations() + productViolations() + topLevelViolations()
+        tierViolations() + productViolations() + componentViolations() + topLevelViolations()
     }
 
     private func tierViolations() -> [String] {

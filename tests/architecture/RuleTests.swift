@@ -33,7 +33,24 @@ import Testing
             .init(name: "yeet", tier: "full_apps", needs: nil, description: "sends"),
             .init(name: "rare", tier: "dev", needs: "dpdk", description: "exists where DPDK does"),
         ],
-        topLevel: House.topLevelNames)
+        topLevel: House.topLevelNames,
+        components: [
+            .init("Ring", path: "src/packetfs/ring", tier: "src", users: ["Runner", "probe", "yeet", "RingTests"]),
+            .init("Runner", path: "staging/runner", tier: "staging", dependencies: ["Ring"], users: ["tool"]),
+            .init("tool", kind: "executable", path: "staging/tool", tier: "staging", dependencies: ["Runner"]),
+            .init("probe", kind: "executable", path: "dev/probe", tier: "dev", dependencies: ["Runner", "Ring"]),
+            .init("yeet", kind: "executable", path: "full_apps/yeet", tier: "full_apps", dependencies: ["Ring"]),
+            .init("rare", kind: "executable", path: "dev/rare", tier: "dev", needs: "dpdk"),
+            .init("peek", kind: "module", path: "src/dev/kernel/peek", tier: "dev"),
+        ])
+
+    @Test func aReviewThatIsOverdueIsAWarning() {
+        var house = Self.sound
+        house.components[0] = .init("Ring", path: "src/packetfs/ring", tier: "src", reviewBy: "2026-05-04")
+        #expect(house.warnings(today: "2026-05-04") == [])
+        #expect(house.warnings(today: "2026-05-05") == ["src/packetfs/ring/TIER: was to be reviewed by 2026-05-04"])
+        #expect(house.violations() == [])
+    }
 
     @Test func aSoundHouseHasNoViolations() {
         #expect(Self.sound.violations() == [])
@@ -139,6 +156,33 @@ import Testing
         Break(
             "a line for nothing", expect: "utils/executables.txt names gone, which Package.swift does not build",
             apply: { $0.executables.append(.init(name: "gone", tier: "dev", needs: nil, description: "was here")) }),
+        Break(
+            "no TIER file", expect: "target Runner has no TIER file",
+            apply: { $0.components.removeAll { $0.name == "Runner" } }),
+        Break(
+            "a TIER file elsewhere", expect: "utils/tiers finds tool in staging/other, SwiftPM in staging/tool",
+            apply: {
+                $0.components[2] = .init(
+                    "tool", kind: "executable", path: "staging/other", tier: "staging", dependencies: ["Runner"])
+            }),
+        Break(
+            "a TIER file of another tier", expect: "staging/tool/TIER says dev",
+            apply: {
+                $0.components[2] = .init(
+                    "tool", kind: "executable", path: "staging/tool", tier: "dev", dependencies: ["Runner"])
+            }),
+        Break(
+            "a dependency that was overlooked", expect: "utils/tiers reads other dependencies of tool",
+            apply: { $0.components[2] = .init("tool", kind: "executable", path: "staging/tool", tier: "staging") }),
+        Break(
+            "a user that is none", expect: "utils/tiers takes yeet for a user of Runner",
+            apply: {
+                $0.components[1] = .init(
+                    "Runner", path: "staging/runner", tier: "staging", dependencies: ["Ring"], users: ["yeet"])
+            }),
+        Break(
+            "a TIER file of nothing", expect: "dev/gone/TIER: Package.swift does not build gone",
+            apply: { $0.components.append(.init("gone", path: "dev/gone", tier: "dev")) }),
         Break("an extra folder", expect: "lib does not belong at the root", apply: { $0.topLevel.insert("lib") }),
         Break(
             "a missing folder", expect: "theoretical is missing at the root",

@@ -7,7 +7,9 @@ import SystemPackage
 public struct ApplyConfiguration: Sendable {
     /// Where the bytes come from.
     public enum Input: Sendable, Hashable, CustomStringConvertible {
+        /// A regular file, or a pipe or device, which is read in order.
         case file(FilePath)
+        /// What this process was given, read in order.
         case standardInput
 
         /// The path, or `standard input`.
@@ -25,6 +27,7 @@ public struct ApplyConfiguration: Sendable {
         case none
         /// A new file, or a new version of one; or a pipe or device, which is written in order.
         case file(FilePath)
+        /// Where this process was told to, in order.
         case standardOutput
         /// The input file itself, replaced once the whole result is safe on disk.
         case inPlace

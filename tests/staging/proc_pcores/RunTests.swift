@@ -112,7 +112,8 @@ struct RunTests {
         let values = try result.result()
         for key in [
             "bytes", "op_bytes", "elapsed_ns", "throughput_mb_per_s", "baseline_mb_per_s", "cpupwn", "cpupwn_per_cpu",
-            "records", "descriptors", "rejected_records", "totals", "backing", "isa", "verified",
+            "records", "descriptors", "rejected_records", "totals", "backing", "isa", "verified", "difference",
+            "ended_early", "restarts", "in_doubt", "nodes", "ready_ns", "producer_cpu_ns", "pcore_cpu_ns", "pcores",
         ] {
             #expect(values[key] != nil, "\(key)")
         }
@@ -123,6 +124,17 @@ struct RunTests {
         #expect(abs(rate - bytes / elapsed * 1000) < 0.01 * rate, "MB/s is 10^6 bytes per second of bytes")
         let baseline = try #require(values["baseline_mb_per_s"] as? Double)
         #expect(abs((values["cpupwn"] as? Double ?? 0) - rate / baseline) < 0.001)
+    }
+
+    @Test("The producer is pinned to the CPU that the report names, or to none on request")
+    func producer() throws {
+        func cpu(_ flags: String...) throws -> Any? {
+            let result = try tool.run(quick + ["--records", "1", "--json", "--cpu-count", "1"] + flags)
+            return try #require(try result.json()["config"] as? [String: Any])["producer_cpu"]
+        }
+        #expect(try cpu() is Int)
+        #expect(try cpu("--producer-cpu", "0") as? Int == 0)
+        #expect(try cpu("--no-pin-producer") == nil)
     }
 
     @Test("The log has one header, whole rows, and a live row every half second")

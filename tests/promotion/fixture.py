@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""A small house with the real scripts in it: a package without dependencies that builds in seconds, in a repository."""
+import datetime
+import os
+import shutil
+import subprocess
+import textwrap
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+YEAR = datetime.timedelta(days=365)
+TODAY = datetime.date.today()
+
+PACKAGE = """
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+// src: what others may rely on.
+let src: [Target] = [
+    .target(name: "Base", path: "src/packetfs/base", swiftSettings: swift)
+]
+
+// staging: nearly there.
+let staging: [Target] = [
+    .target(name: "Good", dependencies: ["Base"], path: "staging/good", swiftSettings: swift),
+    // Its test wants to stay where it is: "a (bracket".
+    .target(name: "Homesick", path: "staging/homesick", swiftSettings: swift),
+    .executableTarget(
+        name: "tool", dependencies: ["Good"],
+        path: "staging/tool", swiftSettings: swift),
+]
+
+// dev: tries.
+let dev: [Target] = [
+    .target(name: "Weak", dependencies: ["Good"], path: "dev/weak", swiftSettings: swift)
+]
+
+let fullApps: [Target] = []
+
+let tests: [Target] = [
+    .testTarget(name: "GoodTests", dependencies: ["Good"], path: "tests/staging/good", swiftSettings: swift),
+    .testTarget(
+        name: "HomesickTests", dependencies: ["Homesick"], path: "tests/staging/homesick", swiftSettings: swift),
+    .testTarget(name: "ToolTests", dependencies: ["tool"], path: "tests/staging/tool", swiftSettings: swift),
+    .testTarget(name: "WeakTests", dependencies: ["Weak"], path: "tests/dev/weak", swiftSettings: swift),
+]
+
+let package = Package(
+    name: "Small",
+    products: [.executable(name: "tool", targets: ["tool"])],
+    targets: src + staging + dev + fullApps + tests,
+    swiftLanguageModes: [.v6]
+)
+
+for target in src + staging + dev + fullApps {
+    target.exclude.append("TIER")
+}
+"""
+
+GOOD_TESTS = """
+import Good
+import Testing
+
+@Suite struct Results {
+    @Test func twice() throws { #expect(try Doubler.twice(4) == 8) }
+}
+
+@Suite struct BadInput {
+    @Test func negative() { #expect(throws: Doubler.Negative.self) { try Doubler.twice(-1) } }
+}
+"""
+
+FILES = {
+    "Package.swift": PACKAGE,
+    ".gitignore": "/.build*\n",
+    "README.md": """
+        # Small
+
+        | Where | What lives there | Promise |
+        |---|---|---|
+        | `src/packetfs` | libraries: `base` (below all) | stable |
+        | [`staging`](staging) | parts: `Good` (doubles), `Homesick`, `tool` | nearly |
+        | `full_apps` | applications | each |
+
+        `Good` (staging) doubles; its sources are in [staging/good](staging/good), not in staging/goodness.
+        """,
+    "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n### Added\n\n- All of it.\n\n## 0.1\n\n- Nothing.\n",
+    "utils/executables.txt": "# name tier needs what\ntool  staging  -  Prints a doubled number.\n",
+    "utils/just/bench.just": "bench *args:\n    true\n",
+    "docs/good.md": "# Good and tool\n\nGood doubles; Base, Homesick and Weak do not.\n\n## Figures\n\n4 M/s\n\n## End\n",
+    "src/packetfs/base/Base.swift": "/// The factor.\npublic let factor = 2\n",
+    "staging/good/Good.swift": """
+        import Base
+
+        /// Doubles.
+        public enum Doubler {
+            /// A number below zero was given.
+            public struct Negative: Error {}
+
+            /// Twice `number`; throws for negative ones.
+            public static func twice(_ number: Int) throws(Negative) -> Int {
+                guard number >= 0 else { throw Negative() }
+                return factor * number
+            }
+        }
+        """,
+    "staging/homesick/Homesick.swift": "/// Where it lives.\npublic let home = #filePath\n",
+    "staging/tool/Main.swift": """
+        import Good
+
+        @main struct Tool {
+            static func main() throws {
+                print("usage: tool\\n  --number N   the number\\n  --quiet      says less")
+            }
+        }
+        """,
+    "dev/weak/Weak.swift": "public struct Weak {\n    public var untested: Int { 1 } // TO" "DO\n}\n",
+    "tests/staging/good/GoodTests.swift": GOOD_TESTS,
+    "tests/staging/homesick/HomesickTests.swift": """
+        import Homesick
+        import Testing
+
+        @Suite struct Stays {
+            @Test func here() { #expect(home.contains("/staging/")) }
+        }
+        """,
+    "tests/staging/tool/ToolTests.swift": "import Testing\n\n@Test func flags() { #expect(\"--number\" != \"\") }\n",
+    "tests/dev/weak/WeakTests.swift": "import Testing\n\n@Test func nothing() { #expect(1 + 1 == 2) }\n",
+}
+
+TIER = {
+    "src/packetfs/base": {"tests": "GoodTests"},
+    "staging/good": {"tests": "GoodTests", "bad-input": "GoodTests.BadInput"},
+    "staging/homesick": {"tests": "HomesickTests", "bad-input": "none: takes none"},
+    "staging/tool": {"what": "Prints a doubled number.", "tests": "ToolTests", "bad-input": "none: takes none"},
+    "dev/weak": {"tests": "WeakTests", "missing": "everything; and more", "review-by": str(TODAY - YEAR)},
+    "src/dev/kernel/mod": {"tests": "none: loads nowhere"},
+}
+
+
+def tier_text(path):
+    """The TIER file of that folder."""
+    tier = "dev" if path.startswith("src/dev") else path.split("/")[0]
+    keys = {
+        "what": "Something.", "tier": tier, "since": str(TODAY - YEAR), "owner": "somebody", "missing": "nothing",
+        "benchmark": "just bench, docs/good.md#figures", "docs": "docs/good.md", "review-by": str(TODAY + YEAR)}
+    if tier != "dev":
+        keys["sudden-end"] = "none: keeps nothing"
+    return "".join(f"{key}: {value}\n" for key, value in (keys | TIER[path]).items())
+
+
+def make(root):
+    """Makes the house at `root` and commits it."""
+    files = {path: textwrap.dedent(text).lstrip("\n") for path, text in FILES.items()}
+    files["src/dev/kernel/mod/Kbuild"] = "obj-m += mod.o\n"
+    files |= {f"{path}/TIER": tier_text(path) for path in TIER}
+    for path, text in files.items():
+        os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+        with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+            file.write(text)
+    os.makedirs(f"{root}/utils/lib", exist_ok=True)
+    for name in ("utils/promote", "utils/demote", "utils/tiers", "utils/test-report", ".swift-format",
+                 *(f"utils/lib/{module}.py" for module in ("house", "checklist", "promotion", "tool"))):
+        shutil.copy(os.path.join(ROOT, name), os.path.join(root, name))
+    os.makedirs(f"{root}/bin")
+    os.symlink("../.build/release/tool", f"{root}/bin/tool")
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "config", "user.name", "Somebody")
+    git(root, "config", "user.email", "somebody@example.invalid")
+    commit(root, "A small house")
+
+
+def git(root, *command):
+    """What a git command printed."""
+    return subprocess.run(["git", *command], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def commit(root, message):
+    """Commits everything."""
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", message)
