@@ -19,6 +19,7 @@ from tool import SYSTEM, UNAVAILABLE, USAGE, Problem
 
 # Here stand made-up houses, in which paths mean nothing.
 MADE_UP = ("tests/architecture", "tests/promotion")
+PICTURE = "docs/images/draw"
 # The checklist, or the tests after the move, failed.
 REFUSED = 65
 
@@ -168,6 +169,9 @@ def rewrite(house, component, to):
             edit(house.root, path, lambda text: references(text, component, to, folders))
     if os.path.exists(os.path.join(house.root, ".swift-format")):
         subprocess.run(["swift", "format", "--in-place", PACKAGE], cwd=house.root, check=True)
+    # A picture that shows which tool is in which tier.
+    if os.path.exists(os.path.join(house.root, PICTURE)):
+        subprocess.run(["python3", PICTURE], cwd=house.root, check=True)
 
 
 def edit(root, path, change):
