@@ -201,7 +201,7 @@ def git(root, *command, **settings):
 
 @contextlib.contextmanager
 def interruptible():
-    """Lets signals end this process as Ctrl-C does in a terminal: after tidying up."""
+    """Lets signals end this process as Ctrl-C does in a terminal: after tidying up, and ending what it has started."""
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -247,7 +247,7 @@ class Promotion:
 
         Returns the commit.
         """
-        with self._lock(), interruptible():
+        with self._lock():
             base = git(self.root, "rev-parse", "HEAD")
             self._remove_tree()
             try:
