@@ -311,9 +311,13 @@ struct HostileTests {
         // First the slab alone, then slots too, then everything but the constants.
         let slab = 512 + 4 << 14
         let first = [slab, 512, 128][Int(seed % 3)]
-        for _ in 0..<20_000 {
-            let offset = Int.random(in: first..<region.byteCount - 8, using: &random) & ~7
-            (region.base + offset).storeBytes(of: random.next(), as: UInt64.self)
+        // For as long as both are there: what is written once, both may write over before either reads it.
+        while tx.process.isRunning && rx.process.isRunning {
+            for _ in 0..<20_000 {
+                let offset = Int.random(in: first..<region.byteCount - 8, using: &random) & ~7
+                (region.base + offset).storeBytes(of: random.next(), as: UInt64.self)
+            }
+            usleep(1000)
         }
         let results = [try tx.finish(), try rx.finish()]
         for result in results {
