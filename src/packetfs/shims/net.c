@@ -22,6 +22,14 @@
 #define SO_MEMINFO 55
 #endif
 
+int pfs_interface_mtu(int fd, const char *name)
+{
+	struct ifreq request = {0};
+
+	strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+	return ioctl(fd, SIOCGIFMTU, &request) < 0 ? -1 : request.ifr_mtu;
+}
+
 int pfs_interface(const char *name, struct pfs_interface *result)
 {
 	struct ifreq request = {0};

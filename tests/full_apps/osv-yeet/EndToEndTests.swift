@@ -48,9 +48,13 @@ struct EndToEndTests {
                 send: ["--tpacket", "v2", "--descriptors", "--dpf", "5", "--len", "300", "--crc"],
                 receive: ["--prog", "add:3,counteq:0"], totals: 1),
             Way(send: ["--descriptors", "--op", "xor", "--imm", "90", "--qdisc"], receive: ["--block-kb", "64"]),
+            // On both sides of the length up to which the kernel copies whole frames.
+            Way(send: ["--tpacket", "v2", "--len", "2048"]),
+            Way(send: ["--tpacket", "v3", "--len", "2049"]),
+            Way(send: ["--len", "9014", "--crc"]),
         ])
     func packets(way: Way) throws {
-        let pair = try VethPair()
+        let pair = try VethPair(mtu: 9000)
         let common = ["--blob-mb", "2", "--seed", "11"]
         let receiver = try pair.receive(common + ["--verify"] + way.receive)
         let sent = try pair.send(common + ["--count", "\(Self.count)"] + way.send)

@@ -26,6 +26,8 @@ struct pfs_interface {
 	uint64_t address;   /* the low 48 bits, first byte uppermost */
 };
 int pfs_interface(const char *name, struct pfs_interface *result);
+/* Its MTU now; fd is any socket. */
+int pfs_interface_mtu(int fd, const char *name);
 
 /* Where things are in slots and blocks of packet rings: macros and unions that Swift cannot see. */
 enum pfs_packet_layout {
