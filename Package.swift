@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 //
 // The map of the house: every target, grouped by tier. A tier may depend on itself and on the tiers above it in this
 // file, never downwards (tests/architecture checks that).

@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 //
 // How another package uses PacketFS. Copy the lines that name it; `tests/package/run` builds this by path, as it stands here,
 // and by tag, with the dependency written as
