@@ -4,40 +4,40 @@
  *
  *	cc app.c $(pkg-config --cflags --libs packetfs)
  *
- * A *blob* is a range of bytes in shared memory. A *program* such as "xor:255,add:7,counteq:0" is
- *applied to ranges of it (struct pfs_gram_desc). A *record* is a table of such ranges, with or
- *without the program to apply. Records travel through a *ring* with one producer and one consumer.
- *docs/c-api.md shows all of it at work, docs/formats.md tells what every byte in shared memory
- *means.
+ * A blob is a range of bytes in shared memory. A program such as "xor:255,add:7,counteq:0" is
+ * applied to ranges of it (struct pfs_gram_desc). A record is a table of such ranges, with or
+ * without the program to apply. Records travel through a ring with one producer and one consumer.
+ * docs/c-api.md shows all of it at work, docs/formats.md tells what every byte in shared memory
+ * means.
  *
  * Status. Every function that can fail returns a status: PFS_OK, PFS_AGAIN ("not now, and nothing
- *is wrong"), or a negative PFS_ERROR_*. Its last parameter, which may be NULL, is then filled in
- *with what was wrong, where, and what to do. Results come through pointers; where one may be NULL,
- *that is said. After an error no result has been written. The library neither prints nor ends the
- *process, installs no signal handler and starts no thread.
+ * is wrong"), or a negative PFS_ERROR_*. Its last parameter, which may be NULL, is then filled in
+ * with what was wrong, where, and what to do. Results come through pointers; where one may be
+ * NULL, that is said. After an error no result has been written. The library neither prints nor
+ * ends the process, installs no signal handler and starts no thread.
  *
  * Handles. What is created, opened, attached or compiled is yours until you close it. Close takes
- *the address of your handle and sets it to NULL; every function takes NULL, and a handle of another
- *kind, for what it is: PFS_ERROR_ARGUMENT. A *copy* of a handle that has been closed is a dangling
- *pointer, as after free(). Closing NULL does nothing. A handle keeps what it depends on: a producer
- *goes on when its ring's handle has been closed. What the kernel shares (the memory of regions,
- *their names) lives on as it does: a name until it is removed, memory until its last user has gone;
- *roles in a ring end with the process that holds them, however it ends.
+ * the address of your handle and sets it to NULL; every function takes NULL, and a handle of
+ * another kind, for what it is: PFS_ERROR_ARGUMENT. A copy of a handle that has been closed is a
+ * dangling pointer, as after free(). Closing NULL does nothing. A handle keeps what it depends
+ * on: a producer goes on when its ring's handle has been closed. What the kernel shares (the
+ * memory of regions, their names) lives on as it does: a name until it is removed, memory until
+ * its last user has gone; roles in a ring end with the process that holds them, however it ends.
  *
- * Threads. A blob, ring or program may be used from any number of threads at a time, but be closed
- *only when nobody uses it any more. A producer or consumer belongs to one thread at a time, and may
- *be handed over. Bytes of a blob are ordinary memory: nothing here orders accesses to them but the
- *rings. What a producer wrote, anywhere, before it committed (or pushed) is visible to the consumer
- *that got to see the record; what the consumer wrote before it released the record is visible to
- *the producer that reuses, or waited for, its space.
+ * Threads. A blob, ring or program may be used from any number of threads at a time, but be
+ * closed only when nobody uses it any more. A producer or consumer belongs to one thread at a
+ * time, and may be handed over. Bytes of a blob are ordinary memory: nothing here orders accesses
+ * to them but the rings. What a producer wrote, anywhere, before it committed (or pushed) is
+ * visible to the consumer that got to see the record; what the consumer wrote before it released
+ * the record is visible to the producer that reuses, or waited for, its space.
  *
  * Processes. Blobs, rings and everything in them can be shared with processes that use the Swift
- *libraries or tools of PacketFS: names are those of pfs_ctl and pfs_stream_fastpath. Handles must
- *not be used by a child after fork(); a child that executes a program can adopt descriptors that it
- *inherited (they are close-on-exec until you say otherwise).
+ * libraries or tools of PacketFS: names are those of pfs_ctl and pfs_stream_fastpath. Handles
+ * must not be used by a child after fork(); a child that executes a program can adopt descriptors
+ * that it inherited (they are close-on-exec until you say otherwise).
  *
  * Stability. The interface is that of libpacketfs.so.0: symbols are versioned, structs have the
- *layout given here, and neither changes under that name; what is added is additional functions.
+ * layout given here, and neither changes under that name; what is added is additional functions.
  */
 #ifndef PACKETFS_H
 #define PACKETFS_H
