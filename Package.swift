@@ -64,17 +64,17 @@ let src: [Target] = [
             systemPackage,
         ],
         path: "src/packetfs/nettools", swiftSettings: swift),
-]
-
-// staging: runners that are almost stable, and the library they share.
-let staging: [Target] = [
     .target(
         name: "PacketFSRunner",
         dependencies: [
             "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
             systemPackage,
         ],
-        path: "staging/runner", swiftSettings: swift),
+        path: "src/packetfs/runner", swiftSettings: swift),
+]
+
+// staging: runners that are almost stable, and the library they share.
+let staging: [Target] = [
     .executableTarget(
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
         path: "staging/pfs_proc_pcores", swiftSettings: swift),
@@ -246,7 +246,7 @@ let tests: [Target] = [
             "PacketFSRunner", "PacketFSTools", "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
             systemPackage,
         ],
-        path: "tests/staging/runner", swiftSettings: swift),
+        path: "tests/src/runner", swiftSettings: swift),
     .testTarget(
         name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
