@@ -73,7 +73,7 @@ let src: [Target] = [
         path: "src/packetfs/runner", swiftSettings: swift),
 ]
 
-// staging: runners that are almost stable, and the library they share.
+// staging: runners and benchmarks that are almost stable.
 let staging: [Target] = [
     .executableTarget(
         name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
