@@ -34,7 +34,7 @@ struct PCoreFiles {
 
 /// The other half of the runner: what a pcore process does.
 ///
-/// The same executable is started again with ``marker`` as its first argument; ``runIfAsked()`` then takes over.
+/// The same executable is started again with `__pcore` as its first argument; ``runIfAsked()`` then takes over.
 public enum PCoreWorker {
     /// First argument of a pcore process.
     static let marker = "__pcore"

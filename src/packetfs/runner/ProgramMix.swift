@@ -34,7 +34,9 @@ public struct ProgramMix: Sendable, CustomStringConvertible {
 
     /// Parses a mix: one `PROGRAM WEIGHT` to a line; empty lines and what follows a `#` are ignored.
     ///
-    /// - Parameter source: the name for messages.
+    /// - Parameters:
+    ///   - text: the lines.
+    ///   - source: the name for messages.
     public init(parsing text: String, source: String) throws(ToolError) {
         var entries: [Entry] = []
         for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {

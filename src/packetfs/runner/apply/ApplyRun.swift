@@ -94,7 +94,10 @@ public final class ApplyRun {
     /// Checks the configuration against itself, the files and the machine. Nothing is allocated or started yet, but signals
     /// that would end the process wait for ``run()`` from now on.
     ///
-    /// - Parameter expected: digests that the blocks are compared with.
+    /// - Parameters:
+    ///   - configuration: what to do.
+    ///   - expected: digests that the blocks are compared with.
+    ///   - report: is told how far the pass is, now and then.
     public init(
         _ configuration: ApplyConfiguration, comparingWith expected: DigestReader? = nil,
         report: @escaping (ApplyEvent) -> Void
