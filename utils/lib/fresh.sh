@@ -53,15 +53,16 @@ in_system() {
 
 # A bare system as a tar file, made once.
 make_base() {
-    local base=$1 part
+    local base=$1 part status=0
     [[ -f $base ]] && return
-    part=$(mktemp -d "$work/base.XXXX")
+    part=$(mktemp -d -p "$work")
     # In a mount namespace too: debootstrap mounts /proc there, and would leave it behind when interrupted.
     unshare --mount --propagation private debootstrap --variant=minbase "$release" "$part" &&
         mkdir -p "$(dirname "$base")" &&
         tar -C "$part" --exclude=./dev/* --exclude=./var/cache/apt/archives/*.deb -cf "$base.part" . &&
-        mv "$base.part" "$base"
+        mv "$base.part" "$base" || status=$?
     rm -rf "$part"
+    return "$status"
 }
 
 # What this machine needs to reach packages, copied into the new system.
