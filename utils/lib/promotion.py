@@ -195,7 +195,8 @@ def git(root, *command, **settings):
     """What a git command printed; a problem where it failed."""
     done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False, **settings)
     if done.returncode:
-        raise Problem(SYSTEM, f"git {command[0]} failed: {done.stderr.strip()}")
+        name = next(word for word in command if word != "-c" and "=" not in word)
+        raise Problem(SYSTEM, f"git {name} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -247,14 +248,17 @@ class Promotion:
 
         Returns the commit.
         """
-        with self._lock():
+        with self._lock() as lock:
             base = git(self.root, "rev-parse", "HEAD")
             self._remove_tree()
             try:
                 git(self.root, "worktree", "add", "--detach", self.tree, base)
                 commit = self._commit_in_tree(to, body)
-                # The one step that changes the checkout: short, and out of reach of signals to this process.
-                git(self.root, "merge", "--ff-only", "--quiet", commit, start_new_session=True)
+                # The one step that changes the checkout: short, and out of reach of signals to this process. git holds the
+                # lock too, so that it is not free before this step is over, even if this process is killed meanwhile.
+                # Housekeeping, which git leaves running, would hold it for longer.
+                git(self.root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "merge", "--ff-only", "--quiet", commit,
+                    start_new_session=True, pass_fds=[lock])
             finally:
                 self._remove_tree()
         return commit
@@ -291,7 +295,7 @@ class Promotion:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Problem(UNAVAILABLE, "another promotion runs in this checkout; wait for it") from None
-            yield
+            yield file.fileno()
 
     def _remove_tree(self):
         command = ["git", "worktree", "remove", "--force", self.tree]
