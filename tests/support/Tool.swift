@@ -71,6 +71,11 @@ public struct Tool: Sendable {
             (try? String(contentsOf: folder.appendingPathComponent("err"), encoding: .utf8)) ?? ""
         }
 
+        /// What has been written to standard output so far.
+        public var outputSoFar: String {
+            (try? String(contentsOf: folder.appendingPathComponent("out"), encoding: .utf8)) ?? ""
+        }
+
         /// Whether it ended within that time.
         public func wait(seconds: Double) -> Bool {
             let deadline = Date(timeIntervalSinceNow: seconds)
