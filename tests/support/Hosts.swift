@@ -117,8 +117,13 @@ public final class Hosts {
         /// All of it, for messages.
         public var description: String { "\(pid) on \(host): \(command.joined(separator: " "))" }
 
-        /// The file name of its executable.
-        public var name: String { command.first.map { URL(fileURLWithPath: $0).lastPathComponent } ?? "" }
+        /// Its executable.
+        public let executable: String
+    }
+
+    /// The executable of a process, empty if it has ended.
+    public static func executable(of pid: pid_t) -> String {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")) ?? ""
     }
 
     /// Everything that runs on the hosts, without those that have ended and wait to be reaped.
@@ -130,8 +135,9 @@ public final class Hosts {
                 let command = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"), !command.isEmpty
             else { return nil }
             return Member(
-                pid: pid, host: host.1, command: command.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            )
+                pid: pid, host: host.1,
+                command: command.split(separator: 0).map { String(decoding: $0, as: UTF8.self) },
+                executable: Self.executable(of: pid))
         }
     }
 

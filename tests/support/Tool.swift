@@ -142,6 +142,9 @@ public enum Processes {
         return status.state != "Z" && status.state != "X"
     }
 
+    /// The process that started a process, or took it over.
+    public static func parent(of pid: pid_t) -> pid_t? { status(of: pid)?.parent }
+
     private static func all(where isWanted: (pid_t) -> Bool) -> [pid_t] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { pid_t($0) }.filter { pid in status(of: pid).map { isWanted($0.parent) } ?? false }

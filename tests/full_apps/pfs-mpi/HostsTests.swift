@@ -34,7 +34,7 @@ struct HostsTests {
         let folder = try #require(hosts?.folder)
         let running = try Command.start(#require(hosts).wrapper("beta") + ["sleep", "1000"])
         let deadline = Date(timeIntervalSinceNow: 30)
-        while hosts?.processes().first?.name != "sleep", Date() < deadline { usleep(1000) }
+        while hosts?.processes().first?.command.first != "sleep", Date() < deadline { usleep(1000) }
         let found = try #require(hosts?.processes())
         #expect(found.map(\.host) == ["beta"] && found.map(\.command) == [["sleep", "1000"]])
         #expect(hosts?.leftovers(after: 0).count == 1)
