@@ -70,7 +70,7 @@ extension Hosts {
         var command = [
             "mpirun", "--oversubscribe", "--bind-to", "none", "-H", places, "-n", "\(layout.reduce(0, +))",
             // A cut cable is noticed within seconds. No search for hardware that is not there.
-            "--mca", "oob_tcp_keepalive_time", "3", "--mca", "oob_tcp_keepalive_intvl", "1",
+            "--mca", "oob_tcp_keepalive_time", "6", "--mca", "oob_tcp_keepalive_intvl", "1",
             "--mca", "oob_tcp_keepalive_probes", "2", "--mca", "pml", "ob1", "--mca", "plm_rsh_agent", Self.agent,
             "--mca", "orte_tmpdir_base", folder, "--mca", "mpi_yield_when_idle", "1",
         ]
