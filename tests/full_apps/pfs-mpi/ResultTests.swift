@@ -39,7 +39,7 @@ extension MPIJobs {
                 #expect(try place.bytes(output.name) == place.bytes("expected"), "\(what)")
                 try place.remove("expected")
             }
-            #expect(try place.names() == outputs.map(\.name).sorted() + ["in"], "\(what)")
+            #expect(try place.names() == (outputs.map(\.name) + ["in"]).sorted(), "\(what)")
             #expect(hosts.leftovers(after: 10).isEmpty, "\(what)")
         }
 
