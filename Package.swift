@@ -68,7 +68,7 @@ let src: [Target] = [
         name: "PacketFSRunner",
         dependencies: [
             "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
-            systemPackage,
+            argumentParser, systemPackage,
         ],
         path: "src/packetfs/runner", swiftSettings: swift),
 ]

@@ -59,18 +59,10 @@ public struct ApplyOutcome: Sendable {
     public var elapsedNanoseconds: UInt64 { passNanoseconds.reduce(0, +) }
 }
 
-/// A block whose values are not those of the digests.
-public struct BlockDifference: Sendable, CustomStringConvertible {
-    /// First byte of the block.
-    public let offset: UInt64
-    /// What is different.
-    public let description: String
-}
-
 /// Applies a program to a file, every byte exactly once (each pass), with many pcores.
 public final class ApplyRun {
     private let configuration: ApplyConfiguration
-    private let expected: DigestReader?
+    private let comparison: DigestComparison?
     private let report: (ApplyEvent) -> Void
     private let work: BlockWork
     private let source: ApplySource
@@ -78,7 +70,6 @@ public final class ApplyRun {
     private let signals: TerminationSignals
 
     private var digests: DigestWriter?
-    private var differences: [BlockDifference] = []
     private var holeBytes: UInt64 = 0
     private var backing: Backing?
     /// The pcores' own memory in a staged run.
@@ -97,7 +88,7 @@ public final class ApplyRun {
     ) throws {
         try configuration.validate()
         self.configuration = configuration
-        self.expected = expected
+        comparison = expected.map { DigestComparison($0) }
         self.report = report
         let isa = try Kernels.selected()
         let cpus = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
@@ -138,7 +129,7 @@ public final class ApplyRun {
             let rounds = reads ? configuration.passes : 1
             (passes, results) = try runFile(range, mode: reads ? .mapped : .staged, rounds: rounds)
         }
-        try compareRest()
+        try comparison?.finish()
         try source.checkUnchanged(report)
         try output.finish(source)
         try digests?.finish()
@@ -147,44 +138,17 @@ public final class ApplyRun {
             blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
             passNanoseconds: passes, readyNanoseconds: work.readyNanoseconds, records: work.records,
             restarts: work.restarts,
-            backing: backing, differences: expected == nil ? nil : differences)
+            backing: backing, differences: comparison?.differences)
     }
 
     // MARK: - Results
 
     private func makeResults(discardRows: Bool = false) -> BlockResults {
-        let wantsRows = !discardRows && (digests != nil || expected != nil)
+        let wantsRows = !discardRows && (digests != nil || comparison != nil)
         return BlockResults(program: program, blockByteCount: configuration.blockByteCount) { [self] row in
             guard wantsRows else { return }
             try digests?.append(row)
-            if expected != nil { try compare(row) }
-        }
-    }
-
-    private func compare(_ row: BlockRow) throws {
-        guard let wanted = try expected?.next() else {
-            differences.append(BlockDifference(offset: row.offset, description: "is not in the digests"))
-            return
-        }
-        if wanted.offset != row.offset || wanted.length != row.length {
-            differences.append(
-                BlockDifference(
-                    offset: row.offset,
-                    description: "has \(row.length) bytes; the digests have \(wanted.length) bytes at \(wanted.offset)")
-            )
-            return
-        }
-        let wrong = zip(program.reducers, zip(row.values, wanted.values)).filter { $1.0 != $1.1 }
-        guard !wrong.isEmpty else { return }
-        let text = wrong.map { "\($0) is \($0.text($1.0)), expected \($0.text($1.1))" }.joined(separator: "; ")
-        differences.append(BlockDifference(offset: row.offset, description: text))
-    }
-
-    /// Blocks of the digests that the input does not have any more.
-    private func compareRest() throws {
-        while let missing = try expected?.next() {
-            differences.append(
-                BlockDifference(offset: missing.offset, description: "is missing: the input ends before it"))
+            try comparison?.compare(row)
         }
     }
 
@@ -265,19 +229,7 @@ public final class ApplyRun {
     ) throws -> Int {
         // A hole is passed step by step, so that the caller can look up between.
         if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return 1 }
-        var made = 0
-        // One record each in turn, so that the last ones are spread.
-        var again = true
-        while again {
-            again = false
-            for lane in lanes {
-                guard try lane.produce(atMost: 1) > 0 else { continue }
-                made += 1
-                again = true
-                if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return made }
-            }
-        }
-        return made
+        return try work.deal(lanes) { try holes != nil && passHole(feed, &holes!, fileByteCount, results) }
     }
 
     /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time; whether there were any.

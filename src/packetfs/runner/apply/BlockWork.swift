@@ -101,6 +101,23 @@ final class BlockWork {
         return group
     }
 
+    /// Gives records to pcores that have room, until none has or `isOver`, which is asked after each; how many.
+    func deal(_ lanes: [Lane<BlockRecords>], until isOver: () throws -> Bool = { false }) throws -> Int {
+        var made = 0
+        // One record each in turn, so that the last ones are spread.
+        var again = true
+        while again {
+            again = false
+            for lane in lanes {
+                guard try lane.produce(atMost: 1) > 0 else { continue }
+                made += 1
+                again = true
+                if try isOver() { return made }
+            }
+        }
+        return made
+    }
+
     /// Takes the values of what pcores have released; how many records that was.
     func collect(_ lanes: [Lane<BlockRecords>], _ take: (BlockSpan, [UInt64]) throws -> Void) throws -> Int {
         var taken = 0
