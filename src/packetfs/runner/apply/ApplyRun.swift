@@ -14,6 +14,8 @@ public enum ApplyMode: String, Sendable {
     case staged
     /// The parent reads into a window that all share, in order, and writes from it, in order.
     case stream
+    /// A ``ChunkRun``'s driver does that chunk by chunk, in any order.
+    case window
 }
 
 /// What the run tells whoever watches it.
@@ -59,6 +61,38 @@ public struct ApplyOutcome: Sendable {
     public var elapsedNanoseconds: UInt64 { passNanoseconds.reduce(0, +) }
 }
 
+extension ApplyOutcome {
+    /// Puts together what a run with a driver of its own has come to; arguments as the properties.
+    ///
+    /// - Parameters:
+    ///   - configuration: what was asked for.
+    ///   - mode: how the bytes reached the pcores.
+    ///   - run: what the run says.
+    ///   - totals: the results of all chunks, those of other processes included.
+    ///   - passNanoseconds: nanoseconds of each pass.
+    ///   - comparison: what was compared with digests.
+    public init(
+        _ configuration: ApplyConfiguration, mode: ApplyMode?, run: ChunkRunOutcome, totals: ChunkTotals,
+        passNanoseconds: [UInt64], comparison: DigestComparison?
+    ) {
+        self.configuration = configuration
+        self.mode = mode
+        isa = run.isa
+        pcoreCPUs = run.pcoreCPUs
+        (bytes, blocks, holeBytes) = (totals.bytes, totals.blocks, totals.holeBytes)
+        self.totals = totals.totals
+        wholeCRCs = Dictionary(
+            uniqueKeysWithValues: configuration.program.reducers.indices
+                .filter { configuration.program.reducers[$0].op == .crc32c }
+                .map { ($0, UInt32(truncatingIfNeeded: totals.wholeCRCs[$0])) })
+        self.passNanoseconds = passNanoseconds
+        readyNanoseconds = run.readyNanoseconds
+        (records, restarts) = (run.records, run.restarts)
+        backing = run.backing
+        differences = comparison?.differences
+    }
+}
+
 /// Applies a program to a file, every byte exactly once (each pass), with many pcores.
 public final class ApplyRun {
     private let configuration: ApplyConfiguration
@@ -100,15 +134,9 @@ public final class ApplyRun {
             configuration, isa: isa, cpus: cpus, report: { report(.warning($0)) },
             writeError: { output.writeError($0) })
         if let path = configuration.digests {
-            var header = DigestHeader(
-                file: nil, fileByteCount: nil, program: program, blockByteCount: configuration.blockByteCount,
-                rangeOffset: UInt64(configuration.rangeOffset), passes: configuration.passes)
-            if case .file(let file) = configuration.input { header.file = file }
-            if case .file(_, let size) = source.kind { header.fileByteCount = UInt64(size) }
-            guard !program.reducers.isEmpty else {
-                throw ToolError(.usage, "--digests: \(program) yields no values; add crc32c, for example")
-            }
-            digests = try DigestWriter(path, header: header)
+            var fileByteCount: UInt64?
+            if case .file(_, let size) = source.kind { fileByteCount = UInt64(size) }
+            digests = try DigestWriter(path, header: DigestHeader(configuration, fileByteCount: fileByteCount))
         }
     }
 
@@ -271,7 +299,8 @@ public final class ApplyRun {
             blocksPerRecord: min(work.blocksPerRecord(nil), max(1, window / block / 4)))
         var files = PCoreFiles()
         files.blob = blob.fileDescriptor
-        let parameters = work.parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
+        var parameters = work.parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
+        parameters.passes = UInt32(configuration.passes)
         // A block that a dead pcore has transformed in part is lost: its original is nowhere else.
         var group = try work.start(
             feed, parameters, policy: program.writes ? .never : .runAgain, files: files, signals: signals)

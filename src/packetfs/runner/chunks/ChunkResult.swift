@@ -35,7 +35,7 @@ public struct ChunkResult: Sendable, Equatable {
     }
 }
 
-/// What the results of chunks, in any order, come to. Those of several processes can be added by ``totals`` and joined by XOR of
+/// What the results of chunks, in any order, come to. Those of several processes are joined by adding ``sums`` and by XOR of
 /// ``wholeCRCs``.
 public struct ChunkTotals: Sendable {
     private let program: Program
@@ -66,6 +66,17 @@ public struct ChunkTotals: Sendable {
         fullBlock = CRC32C.Joiner(lengthB: UInt64(blockByteCount))
         totals = program.reducers.map { _ in 0 }
         wholeCRCs = totals
+    }
+
+    /// Everything that is added up, wrapping: ``totals``, then ``blocks``, ``bytes`` and ``holeBytes``.
+    public var sums: [UInt64] { totals + [blocks, bytes, holeBytes] }
+
+    /// Takes over what several processes' sums and digests have come to.
+    public mutating func replace(sums: [UInt64], wholeCRCs: [UInt64]) {
+        precondition(sums.count == totals.count + 3 && wholeCRCs.count == totals.count)
+        totals = Array(sums.dropLast(3))
+        (blocks, bytes, holeBytes) = (sums[sums.count - 3], sums[sums.count - 2], sums[sums.count - 1])
+        self.wholeCRCs = wholeCRCs
     }
 
     /// Adds a chunk, which must lie before the end and have as many values as it should.

@@ -17,21 +17,16 @@ public enum ChunkClaim: Sendable, Equatable {
 
 /// What a ``ChunkRun`` works for: deals out chunks, moves bytes where the run has no file to map, and takes results.
 ///
-/// All calls come from the thread of ``ChunkRun/run(passes:)``; none may wait for long, because pcores starve meanwhile.
+/// All calls come from the thread of ``ChunkRun/run()``. Pcores work on while one lasts, but get nothing new.
 public protocol ChunkDriver: AnyObject {
-    /// A transfer of bytes that has begun.
-    associatedtype Transfer
-
     /// All pcores are ready, or those of the pass before have nothing left to do: the pass begins when this returns.
     func willBegin(pass: Int) throws
     /// The next chunk of the pass. Asked again and again; offsets never go down within a pass.
     func claim() throws -> ChunkClaim
-    /// Begins to fill `memory`, which stays where it is until the transfer is over, with the file's bytes from `offset` on.
-    func read(into memory: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Transfer
-    /// Begins to write out what has become of the file's bytes from `offset` on; nil if they need not be written.
-    func write(_ memory: UnsafeRawBufferPointer, at offset: UInt64) throws -> Transfer?
-    /// Whether a transfer is over.
-    func isOver(_ transfer: Transfer) throws -> Bool
+    /// Fills `memory` with the file's bytes from `offset` on.
+    func read(into memory: UnsafeMutableRawBufferPointer, at offset: UInt64) throws
+    /// Writes out what has become of the file's bytes from `offset` on, if that is wanted.
+    func write(_ memory: UnsafeRawBufferPointer, at offset: UInt64) throws
     /// Everything of a chunk is done, and written if it had to be.
     func finish(_ chunk: ChunkResult) throws
     /// Called each time that the run looks up from its work: every few milliseconds at least.
@@ -47,9 +42,22 @@ public struct ChunkRunOutcome: Sendable {
     /// Nanoseconds from the start of the first pcore's process until all were ready.
     public let readyNanoseconds: UInt64
     /// Records executed, and how often a pcore that died was replaced.
-    public let records: UInt64, restarts: Int
+    public var records: UInt64, restarts: Int
     /// The window's memory, if there was one.
     public let backing: Backing?
+
+    fileprivate init(_ work: BlockWork, backing: Backing?) {
+        (isa, pcoreCPUs, readyNanoseconds) = (work.isa, work.cpus, work.readyNanoseconds)
+        (records, restarts) = (work.records, work.restarts)
+        self.backing = backing
+    }
+
+    /// Of a run that had nothing to do, and started no pcores.
+    public init(isa: ISA, pcoreCPUs: [Int]) {
+        self.isa = isa
+        self.pcoreCPUs = pcoreCPUs
+        (readyNanoseconds, records, restarts, backing) = (0, 0, 0, nil)
+    }
 }
 
 /// Applies a program to chunks of a file, with many pcores, for as long as its driver has chunks.
@@ -74,21 +82,6 @@ public final class ChunkRun<Driver: ChunkDriver> {
         var left: Int
     }
 
-    /// A part of the window, and where it is on its way.
-    private enum Slot {
-        case free
-        case reading(BlockSpan, Driver.Transfer)
-        case working
-        case writing(BlockSpan, Driver.Transfer)
-
-        var isMoving: Bool {
-            switch self {
-            case .reading, .writing: true
-            case .free, .working: false
-            }
-        }
-    }
-
     private let configuration: ApplyConfiguration
     private let input: Input
     private let driver: Driver
@@ -99,8 +92,10 @@ public final class ChunkRun<Driver: ChunkDriver> {
     private var chunks: [UInt64: Chunk] = [:]
     /// The chunk of a span, and its slot in the window, by the span's number.
     private var spans: [UInt64: (chunk: UInt64, slot: Int)] = [:]
-    private var slots: [Slot] = []
-    /// Spans of the window that wait for a free slot.
+    /// Parts of the window, of a span each, and those that are free.
+    private var slotCount = 0
+    private var freeSlots: [Int] = []
+    /// Spans that wait to be read into a free slot.
     private var unread: [(span: BlockSpan, chunk: UInt64)] = []
     private var nextNumber: UInt64 = 0
     private var isExhausted = false
@@ -110,15 +105,16 @@ public final class ChunkRun<Driver: ChunkDriver> {
     /// Checks the configuration against itself and the machine; nothing is started yet.
     ///
     /// - Parameters:
-    ///   - configuration: program, block, passes, pcores, window. Output and range are the driver's business.
+    ///   - configuration: program, block, passes, pcores, window. CPUs, output and range are its caller's business.
+    ///   - cpus: CPUs that pcores go round over, one pcore each if the configuration does not say how many.
     ///   - input: how bytes get in.
     ///   - chunkByteCount: bytes of a usual chunk: records are so small that each pcore gets several.
     ///   - signals: one that arrives ends the run with ``Interrupted``.
     ///   - driver: what the run works for.
     ///   - report: is told what the user should know.
     public init(
-        _ configuration: ApplyConfiguration, input: Input, chunkByteCount: Int, signals: TerminationSignals,
-        driver: Driver, report: @escaping (String) -> Void
+        _ configuration: ApplyConfiguration, cpus: [Int], input: Input, chunkByteCount: Int,
+        signals: TerminationSignals, driver: Driver, report: @escaping (String) -> Void
     ) throws {
         try configuration.validate()
         self.configuration = configuration
@@ -126,16 +122,15 @@ public final class ChunkRun<Driver: ChunkDriver> {
         self.driver = driver
         self.signals = signals
         work = BlockWork(
-            configuration, isa: try Kernels.selected(),
-            cpus: try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount), report: report)
+            configuration, isa: try Kernels.selected(), cpus: cpus, report: report)
         let block = configuration.blockByteCount
         queue = SpanQueue(blockByteCount: block)
         var blocks = max(1, min(work.blocksPerRecord(nil), chunkByteCount / block / (work.pcores * 4)))
         if case .window = input {
-            // Half of the window on its way in or out while the other half is worked on, and something for every pcore.
-            blocks = max(1, min(blocks, configuration.windowByteCount / block / (work.pcores * 4)))
-            let count = configuration.windowByteCount / (blocks * block)
-            slots = Array(repeating: .free, count: max(2, min(count, 4 * work.pcores + 4)))
+            // Small enough that pcores do not wait long for the first one, and that every pcore gets several.
+            blocks = max(
+                1, min(blocks, max((1 << 20) / block, 8), configuration.windowByteCount / block / (work.pcores * 4)))
+            slotCount = max(2, min(configuration.windowByteCount / (blocks * block), 8 * work.pcores))
         } else {
             precondition(!configuration.program.writes, "what is mapped must not be written")
         }
@@ -143,34 +138,37 @@ public final class ChunkRun<Driver: ChunkDriver> {
     }
 
     /// Starts the pcores, goes through all passes and ends the pcores. Whatever way it ends, no process is left.
-    public func run(passes: Int) throws -> ChunkRunOutcome {
+    ///
+    /// A program that writes goes through the file once, and is applied to each block as often as there are passes.
+    public func run() throws -> ChunkRunOutcome {
         var files = PCoreFiles()
         let blocks = spanByteCount / configuration.blockByteCount
         switch input {
         case .mapped(let file, let byteCount):
             files.input = file
-            try run(passes, work.parameters(.mappedFile, limit: byteCount, blocksPerRecord: blocks), files, nil)
+            try run(work.parameters(.mappedFile, limit: byteCount, blocksPerRecord: blocks), files, nil)
         case .window:
-            let byteCount = slots.count * spanByteCount
+            let byteCount = slotCount * spanByteCount
+            freeSlots = Array((0..<slotCount).reversed())
+            var parameters = work.parameters(.blob, limit: byteCount, blocksPerRecord: blocks)
+            if configuration.program.writes { parameters.passes = UInt32(configuration.passes) }
             let blob = try HugeBlob.create(byteCount: byteCount, pages: configuration.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
             try blob.withUnsafeMutableBytes { memory in
-                try run(passes, work.parameters(.blob, limit: byteCount, blocksPerRecord: blocks), files, memory)
+                try run(parameters, files, memory)
             }
         }
-        return ChunkRunOutcome(
-            isa: work.isa, pcoreCPUs: work.cpus, readyNanoseconds: work.readyNanoseconds, records: work.records,
-            restarts: work.restarts, backing: backing)
+        return ChunkRunOutcome(work, backing: backing)
     }
 
     private func run(
-        _ passes: Int, _ parameters: RunParameters, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
+        _ parameters: RunParameters, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
     ) throws {
         // A block of the window that a dead pcore has transformed in part is lost.
         let policy = configuration.program.writes ? RestartPolicy.never : .runAgain
         var group = try work.start(queue, parameters, policy: policy, files: files, signals: signals)
-        for pass in 0..<passes {
+        for pass in 0..<(configuration.program.writes ? 1 : configuration.passes) {
             try driver.willBegin(pass: pass)
             isExhausted = false
             if case .mapped(let file, _) = input { holes = Holes(of: file) }
@@ -181,14 +179,8 @@ public final class ChunkRun<Driver: ChunkDriver> {
                 try driver.tick()
                 var did = try work.collect(lanes) { try take($0, $1, memory) }
                 did += try claim()
-                if let memory { did += try transfer(memory) }
-                did += try work.deal(lanes)
-                // Transfers ring no bell: look again soon.
-                if did == 0, slots.contains(where: \.isMoving) {
-                    usleep(50)
-                    return 1
-                }
-                return did
+                if let memory { did += try read(memory) }
+                return did + (try work.deal(lanes))
             }
             try work.check(fault, group)
             try driver.didEnd(pass: pass)
@@ -242,14 +234,8 @@ public final class ChunkRun<Driver: ChunkDriver> {
     private func take(_ span: BlockSpan, _ values: [UInt64], _ memory: UnsafeMutableRawBufferPointer?) throws {
         guard let (chunk, slot) = spans.removeValue(forKey: span.sequence) else { return }
         if let memory {
-            let bytes = UnsafeRawBufferPointer(part(slot, of: memory, span))
-            slots[slot] = .free
-            if let transfer = try driver.write(bytes, at: span.offset) {
-                slots[slot] = .writing(span, transfer)
-                spans[span.sequence] = (chunk, slot)
-                keep(values, of: span, in: chunk)
-                return
-            }
+            try driver.write(UnsafeRawBufferPointer(part(slot, of: memory, span)), at: span.offset)
+            freeSlots.append(slot)
         }
         try finish(span, of: chunk, values)
     }
@@ -260,47 +246,25 @@ public final class ChunkRun<Driver: ChunkDriver> {
         UnsafeMutableRawBufferPointer(rebasing: memory[slot * spanByteCount..<slot * spanByteCount + span.byteCount])
     }
 
-    private func keep(_ values: [UInt64], of span: BlockSpan, in number: UInt64) {
-        guard let chunk = chunks[number] else { return }
-        let first = Int(span.offset - chunk.range.lowerBound) / configuration.blockByteCount * work.reducerCount
-        chunks[number]!.values.replaceSubrange(first..<first + values.count, with: values)
-    }
-
     private func finish(_ span: BlockSpan, of number: UInt64, _ values: [UInt64]) throws {
-        keep(values, of: span, in: number)
-        try finish(span, of: number)
-    }
-
-    private func finish(_ span: BlockSpan, of number: UInt64) throws {
-        chunks[number]!.left -= span.byteCount
-        guard chunks[number]!.left == 0, let chunk = chunks.removeValue(forKey: number) else { return }
+        guard var chunk = chunks.removeValue(forKey: number) else { return }
+        let first = Int(span.offset - chunk.range.lowerBound) / configuration.blockByteCount * work.reducerCount
+        chunk.values.replaceSubrange(first..<first + values.count, with: values)
+        chunk.left -= span.byteCount
+        guard chunk.left == 0 else {
+            chunks[number] = chunk
+            return
+        }
         try driver.finish(ChunkResult(range: chunk.range, values: chunk.values, holeBytes: chunk.holeBytes))
     }
 
-    /// Lets what has come in be worked on and what is out be done, and fills free slots; how many moved on.
-    private func transfer(_ memory: UnsafeMutableRawBufferPointer) throws -> Int {
-        var moved = 0
-        for slot in slots.indices {
-            switch slots[slot] {
-            case .working: continue
-            case .reading(let span, let transfer):
-                guard try driver.isOver(transfer) else { continue }
-                slots[slot] = .working
-                queue.append(span, at: UInt64(slot * spanByteCount))
-                moved += 1
-            case .writing(let span, let transfer):
-                guard try driver.isOver(transfer) else { continue }
-                slots[slot] = .free
-                if let (chunk, _) = spans.removeValue(forKey: span.sequence) { try finish(span, of: chunk) }
-                moved += 1
-            case .free: break
-            }
-            guard case .free = slots[slot], !unread.isEmpty else { continue }
-            let (span, chunk) = unread.removeFirst()
-            slots[slot] = .reading(span, try driver.read(into: part(slot, of: memory, span), at: span.offset))
-            spans[span.sequence] = (chunk, slot)
-            moved += 1
-        }
-        return moved
+    /// Fills one free slot, so that the caller can look up between.
+    private func read(_ memory: UnsafeMutableRawBufferPointer) throws -> Int {
+        guard !unread.isEmpty, let slot = freeSlots.popLast() else { return 0 }
+        let (span, chunk) = unread.removeFirst()
+        try driver.read(into: part(slot, of: memory, span), at: span.offset)
+        spans[span.sequence] = (chunk, slot)
+        queue.append(span, at: UInt64(slot * spanByteCount))
+        return 1
     }
 }
