@@ -10,6 +10,10 @@ struct pfs_mpi_request {
 	MPI_Request handle;
 };
 
+struct pfs_mpi_message {
+	MPI_Message handle;
+};
+
 struct pfs_mpi_counter {
 	MPI_Win window;
 };
@@ -18,13 +22,13 @@ struct pfs_mpi_file {
 	MPI_File handle;
 };
 
-/* What pfs_mpi_look has found and pfs_mpi_receive takes. */
-static MPI_Message message;
-
 int pfs_mpi_start(void)
 {
 	int given;
-	int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given);
+	int code;
+
+	setenv("OMPI_MCA_osc", "^ucx", 0);
+	code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given);
 
 	if (code)
 		return code;
@@ -87,17 +91,21 @@ void pfs_mpi_host(char *name, size_t capacity)
 	snprintf(name, capacity, "%s", whole);
 }
 
-int pfs_mpi_neighbours(int *rank, int *size)
+int pfs_mpi_neighbours(int key, int *rank, int *size)
 {
-	MPI_Comm host;
-	int code =
-	    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+	MPI_Comm host, alike;
+	int code;
 
+	code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
 	if (code)
 		return code;
-	MPI_Comm_rank(host, rank);
-	MPI_Comm_size(host, size);
-	return MPI_Comm_free(&host);
+	code = MPI_Comm_split(host, key, 0, &alike);
+	MPI_Comm_free(&host);
+	if (code)
+		return code;
+	MPI_Comm_rank(alike, rank);
+	MPI_Comm_size(alike, size);
+	return MPI_Comm_free(&alike);
 }
 
 struct pfs_mpi_request *pfs_mpi_request_new(void)
@@ -115,17 +123,9 @@ void pfs_mpi_request_delete(struct pfs_mpi_request *request)
 	free(request);
 }
 
-int pfs_mpi_test(struct pfs_mpi_request *request, int *is_over, size_t *bytes)
+int pfs_mpi_test(struct pfs_mpi_request *request, int *is_over)
 {
-	MPI_Status status;
-	MPI_Count count = 0;
-	int code = MPI_Test(&request->handle, is_over, &status);
-
-	if (code || !*is_over || !bytes)
-		return code;
-	code = MPI_Get_elements_x(&status, MPI_BYTE, &count);
-	*bytes = count > 0 ? (size_t)count : 0;
-	return code;
+	return MPI_Test(&request->handle, is_over, MPI_STATUS_IGNORE);
 }
 
 int pfs_mpi_barrier(struct pfs_mpi_request *request)
@@ -159,12 +159,27 @@ int pfs_mpi_send(const void *bytes, size_t count, int rank, int tag,
 	return MPI_Isend(bytes, (int)count, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &request->handle);
 }
 
-int pfs_mpi_look(int *is_there, int *rank, int *tag, size_t *count)
+struct pfs_mpi_message *pfs_mpi_message_new(void)
+{
+	struct pfs_mpi_message *message = malloc(sizeof(*message));
+
+	if (!message)
+		abort();
+	message->handle = MPI_MESSAGE_NULL;
+	return message;
+}
+
+void pfs_mpi_message_delete(struct pfs_mpi_message *message)
+{
+	free(message);
+}
+
+int pfs_mpi_look(struct pfs_mpi_message *message, int *is_there, int *rank, int *tag, size_t *count)
 {
 	MPI_Status status;
 	int bytes = 0;
-	int code =
-	    MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, is_there, &message, &status);
+	int code = MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, is_there,
+			       &message->handle, &status);
 
 	if (code || !*is_there)
 		return code;
@@ -175,9 +190,9 @@ int pfs_mpi_look(int *is_there, int *rank, int *tag, size_t *count)
 	return code;
 }
 
-int pfs_mpi_receive(void *bytes, size_t count)
+int pfs_mpi_receive(struct pfs_mpi_message *message, void *bytes, size_t count)
 {
-	return MPI_Mrecv(bytes, (int)count, MPI_BYTE, &message, MPI_STATUS_IGNORE);
+	return MPI_Mrecv(bytes, (int)count, MPI_BYTE, &message->handle, MPI_STATUS_IGNORE);
 }
 
 int pfs_mpi_counter_new(struct pfs_mpi_counter **counter)
@@ -249,17 +264,31 @@ int pfs_mpi_close(struct pfs_mpi_file *file)
 }
 
 int pfs_mpi_read(struct pfs_mpi_file *file, void *bytes, size_t count, uint64_t offset,
-		 struct pfs_mpi_request *request)
+		 size_t *done)
 {
-	return MPI_File_iread_at(file->handle, (MPI_Offset)offset, bytes, (int)count, MPI_BYTE,
-				 &request->handle);
+	MPI_Status status;
+	int got = 0;
+	int code = MPI_File_read_at(file->handle, (MPI_Offset)offset, bytes, (int)count, MPI_BYTE,
+				    &status);
+
+	if (!code)
+		code = MPI_Get_count(&status, MPI_BYTE, &got);
+	*done = got > 0 ? (size_t)got : 0;
+	return code;
 }
 
 int pfs_mpi_write(struct pfs_mpi_file *file, const void *bytes, size_t count, uint64_t offset,
-		  struct pfs_mpi_request *request)
+		  size_t *done)
 {
-	return MPI_File_iwrite_at(file->handle, (MPI_Offset)offset, bytes, (int)count, MPI_BYTE,
-				  &request->handle);
+	MPI_Status status;
+	int put = 0;
+	int code = MPI_File_write_at(file->handle, (MPI_Offset)offset, bytes, (int)count, MPI_BYTE,
+				     &status);
+
+	if (!code)
+		code = MPI_Get_count(&status, MPI_BYTE, &put);
+	*done = put > 0 ? (size_t)put : 0;
+	return code;
 }
 
 int pfs_mpi_sync(struct pfs_mpi_file *file)

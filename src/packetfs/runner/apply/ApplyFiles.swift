@@ -19,7 +19,8 @@ public final class ApplySource {
     private let name: String
     private let before: stat
 
-    var descriptor: FileDescriptor {
+    /// To read from. Stays this object's.
+    public var descriptor: FileDescriptor {
         switch kind {
         case .file(let descriptor, _), .stream(let descriptor): descriptor
         }

@@ -105,7 +105,7 @@ extension ApplyOutcome {
 
     /// Payload rate over all passes, 10^6 bytes per second.
     public var megabytesPerSecond: Double {
-        elapsedNanoseconds == 0 ? 0 : Double(passedBytes) / Double(elapsedNanoseconds) * 1000
+        elapsedNanoseconds == 0 ? 0 : Double(workedBytes) / Double(elapsedNanoseconds) * 1000
     }
 
     private func wholeRange(_ reducer: Int) -> String? {

@@ -55,8 +55,13 @@ public struct ApplyOutcome: Sendable {
     /// Blocks that differ from the digests that were given; nil if none were.
     public let differences: [BlockDifference]?
 
+    /// Bytes of the range that were done by another run before.
+    public let resumedByteCount: UInt64
+
     /// The payload of all passes.
     public var passedBytes: UInt64 { bytes * UInt64(passNanoseconds.count) }
+    /// What this run has done of it.
+    public var workedBytes: UInt64 { passedBytes - resumedByteCount }
     /// Time of all passes.
     public var elapsedNanoseconds: UInt64 { passNanoseconds.reduce(0, +) }
 }
@@ -71,10 +76,12 @@ extension ApplyOutcome {
     ///   - totals: the results of all chunks, those of other processes included.
     ///   - passNanoseconds: nanoseconds of each pass.
     ///   - comparison: what was compared with digests.
+    ///   - resumedByteCount: bytes that were done before.
     public init(
         _ configuration: ApplyConfiguration, mode: ApplyMode?, run: ChunkRunOutcome, totals: ChunkTotals,
-        passNanoseconds: [UInt64], comparison: DigestComparison?
+        passNanoseconds: [UInt64], comparison: DigestComparison?, resumedByteCount: UInt64
     ) {
+        self.resumedByteCount = resumedByteCount
         self.configuration = configuration
         self.mode = mode
         isa = run.isa
@@ -166,7 +173,7 @@ public final class ApplyRun {
             blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
             passNanoseconds: passes, readyNanoseconds: work.readyNanoseconds, records: work.records,
             restarts: work.restarts,
-            backing: backing, differences: comparison?.differences)
+            backing: backing, differences: comparison?.differences, resumedByteCount: 0)
     }
 
     // MARK: - Results
