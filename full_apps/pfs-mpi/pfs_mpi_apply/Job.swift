@@ -51,8 +51,9 @@ final class Job {
     /// Removes what a failed run must not leave behind.
     func discard() {
         progress.finish()
-        for output in outputs { output.discard() }
-        journal?.removeIfEmpty()
+        let keeps = command.journal != nil && journal?.isEmpty != true
+        for output in outputs { output.discard(unlessKept: keeps) }
+        if journal?.isEmpty == true { journal?.remove() }
     }
 
     // MARK: - The job
@@ -64,6 +65,7 @@ final class Job {
         let source: ApplySource
         let range: Range<UInt64>
         let fileByteCount: Int
+        let isa: ISA
         let cpus: [Int]
         let io: InputChoice
     }
@@ -101,7 +103,7 @@ final class Job {
         ) { [progress] done, nanoseconds in
             progress.show(.progress(done: done + resumedBytes, total: total, nanoseconds: nanoseconds))
         }
-        var run = ChunkRunOutcome(isa: try Kernels.selected(), pcoreCPUs: setup.cpus)
+        var run = ChunkRunOutcome(isa: setup.isa, pcoreCPUs: setup.cpus)
         if plan.remainingCount > 0 {
             let chunkRun = try world.together {
                 try ChunkRun(
@@ -179,8 +181,8 @@ final class Job {
                 wanted: command.io, moves: configuration.program.writes || configuration.output != .none,
                 file: source.descriptor)
         }
-        let allowed = try world.together {
-            try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
+        let (isa, allowed) = try world.together {
+            (try Kernels.selected(), try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount))
         }
         // Ranks that may use the same CPUs share them out.
         let (index, count) = try world.neighbours(allowed)
@@ -192,7 +194,7 @@ final class Job {
         comparison = world.rank == 0 ? comparison : nil
         return Setup(
             configuration: configuration, comparison: comparison, source: source, range: range,
-            fileByteCount: byteCount, cpus: cpus, io: try chooseTogether(io))
+            fileByteCount: byteCount, isa: isa, cpus: cpus, io: try chooseTogether(io))
     }
 
     /// One choice for all ranks: if the file is remote for any, it is for all.
@@ -292,7 +294,7 @@ final class Job {
         case (.inPlace, .file(let file)): path = file
         case (.inPlace, .standardInput): return nil
         }
-        let output = try SharedOutput(path, world: world, resumes: resumes, keepsPartial: command.journal != nil)
+        let output = try SharedOutput(path, world: world, resumes: resumes, mayBeKept: command.journal != nil)
         outputs.append(output)
         return output
     }
@@ -357,7 +359,7 @@ final class Job {
         let header = try world.together {
             try DigestHeader(setup.configuration, fileByteCount: UInt64(setup.fileByteCount))
         }
-        let output = try SharedOutput(path, world: world, resumes: false, keepsPartial: false)
+        let output = try SharedOutput(path, world: world, resumes: false, mayBeKept: false)
         outputs.append(output)
         var lengths = [UInt64](repeating: 0, count: plan.count)
         for chunk in chunks {

@@ -100,7 +100,8 @@ final class Journal {
 
     private let path: FilePath
     private let descriptor: FileDescriptor
-    private var isEmpty: Bool
+    /// Whether there is no record in it.
+    private(set) var isEmpty: Bool
     private var lastSave = Clock.monotonic()
     private var isUnsaved = false
     /// What was in it, if it was there.
@@ -218,9 +219,6 @@ final class Journal {
         _ = fdatasync(descriptor.rawValue)
     }
 
-    /// Removes it: the job is done.
+    /// Removes it: the job is done, or nothing of it.
     func remove() { unlink(path.string) }
-
-    /// Removes it if there is nothing in it.
-    func removeIfEmpty() { if isEmpty { remove() } }
 }

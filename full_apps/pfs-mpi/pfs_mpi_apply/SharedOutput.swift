@@ -9,7 +9,7 @@ final class SharedOutput {
     let path: FilePath
     private let world: World
     private let partial: String
-    private let keepsPartial: Bool
+    private let mayBeKept: Bool
     private let file: MPIFile
     /// The partial file as this rank found it.
     private let identity: (device: dev_t, number: ino_t)
@@ -19,14 +19,14 @@ final class SharedOutput {
     /// - Parameters:
     ///   - path: the final name; what it links to is what is replaced.
     ///   - resumes: whether parts of it are written already.
-    ///   - keepsPartial: whether a run that fails leaves the partial file for another one.
-    init(_ path: FilePath, world: World, resumes: Bool, keepsPartial: Bool) throws {
+    ///   - mayBeKept: whether a run that fails may leave the partial file for another one.
+    init(_ path: FilePath, world: World, resumes: Bool, mayBeKept: Bool) throws {
         let target = realpath(path.string, nil)
         defer { free(target) }
         let final = target.map { FilePath(platformString: $0) } ?? path
         self.path = final
         self.world = world
-        self.keepsPartial = keepsPartial
+        self.mayBeKept = mayBeKept
         partial = try world.together { try Self.partialPath(of: final) }
         let partial = partial
         try world.together {
@@ -103,7 +103,7 @@ final class SharedOutput {
     /// Collective.
     func commit() throws {
         try world.together {
-            if access(path.string, F_OK) == 0 || keepsPartial { try file.sync() }
+            if access(path.string, F_OK) == 0 || mayBeKept { try file.sync() }
             try file.close()
         }
         try world.together {
@@ -122,8 +122,8 @@ final class SharedOutput {
         }
     }
 
-    /// Removes the partial file of a run that failed, unless it is kept. Any rank may; the first does.
-    func discard() {
-        if !keepsPartial, isOurs { unlink(partial) }
+    /// Removes the partial file of a run that failed, unless it is one to be kept. Any rank may; the first does.
+    func discard(unlessKept keeps: Bool) {
+        if !(keeps && mayBeKept), isOurs { unlink(partial) }
     }
 }
