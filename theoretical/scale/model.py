@@ -25,6 +25,7 @@ class Job:
     e: float = 0               # a rank claims its next chunk when this share of the last one is left
     u: float = 0               # rank 0 is busy with one progress message
     p: float = 0.5             # time between a rank's progress messages
+    p0: float = 0              # ... for each rank, at least, so that rank 0 does not drown in them
     a: float = 2e-6            # one step of a reduction
     slow: float = 0            # share of ranks that are slow
     sigma: float = 1           # their speed; the others' is 1
@@ -41,7 +42,7 @@ class Job:
     radix: int = 64            # daemons that one starts
     b: float = 1 << 20         # block
     d: float = 0               # bytes of results for each block; 0: none are kept
-    D: float = 1e9             # bytes/s of results that rank 0 takes and writes
+    D: float = 1e9             # bytes/s of results that a host writes
 
     @property
     def N(self):
@@ -117,7 +118,7 @@ class Model:
     def busy(self):
         """How long a claim keeps rank 0 busy, progress messages in between included."""
         job = self.job
-        load = job.N * job.u / job.p
+        load = job.N * job.u / max(job.p, job.N * job.p0)
         return job.s / (1 - load) if load < 1 else math.inf
 
     def latency(self):
@@ -227,9 +228,12 @@ class Model:
             launchers *= job.radix
         return seconds
 
-    def collecting(self):
-        """Results of all blocks, gathered and written by rank 0."""
-        return self.job.B / self.job.b * self.job.d / self.job.D
+    def results(self):
+        """Results of all blocks: each rank tells all others how long each of its chunks' are, and writes them."""
+        job = self.job
+        if not job.d:
+            return 0.0
+        return 16 * job.n / min(job.f, job.m) + min(2, self.depth()) * job.a + job.B / job.b * job.d / (job.H * job.D)
 
     def estimate(self):
         """The pass as one number: half of the queues and of the tail."""
@@ -267,8 +271,8 @@ def main():
     for name, rate in sorted(model.limits().items(), key=lambda item: item[1]):
         print(f"{name + ' carries':24}{rate / 1e9:14,.1f} GB/s")
     for name, seconds in (("start", model.start()), ("pass, at least", least), ("pass, at most", most),
-                          ("reduction", model.reduction()), ("results", model.collecting()),
-                          ("all", model.start() + model.estimate() + model.reduction() + model.collecting())):
+                          ("reduction", model.reduction()), ("results", model.results()),
+                          ("all", model.start() + model.estimate() + model.reduction() + model.results())):
         print(f"{name:24}{seconds:14,.4f} s")
 
 

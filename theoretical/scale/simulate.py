@@ -48,7 +48,7 @@ def simulate(job, exponential=False, seed=1):
     # pylint: disable=too-many-locals
     generator = random.Random(seed)
     batches = iter(job.batches())
-    root = Counter(job.s, generator if exponential else None, job.u, job.p / job.N, job.q)
+    root = Counter(job.s, generator if exponential else None, job.u, max(job.p / job.N, job.p0), job.q)
     leaders = [Counter(job.s1) for _ in range(job.G)]
     stock, asked, over, hungry = [0] * job.G, [False] * job.G, [False] * job.G, [collections.deque() for _ in range(job.G)]
     slow, alone, low = slow_ranks(job.N, job.slow), job.w, job.low
@@ -365,9 +365,9 @@ def times_table(base):
         for hosts in (10, 100, 10_000):
             model = Model(dataclasses.replace(base, H=hosts, **changes))
             least, most = model.passing()
-            whole = model.start() + model.estimate() + model.reduction() + model.collecting()
+            whole = model.start() + model.estimate() + model.reduction() + model.results()
             rows.append([f"{hosts:,}, file {where}", time(model.start()), f"{time(least)} to {time(most)}", time(model.tail()),
-                         time(model.reduction()), time(model.collecting()), time(whole)])
+                         time(model.reduction()), time(model.results()), time(whole)])
     return table(["hosts", "start", "pass", "of it the end, at most", "reduction", "results", "all"], rows)
 
 
@@ -522,12 +522,13 @@ MEANINGS = {
     "e": ("share", "of a chunk that is left when a rank claims the next"),
     "u": ("time", "rank 0 is busy with one progress message"),
     "p": ("time", "between a rank's progress messages"),
+    "p0": ("time", "... for each rank, at least"),
     "f": ("rate", "a host's way to the file system"),
     "F": ("rate", "the file system, for all hosts together"),
     "td": ("time", "a daemon is started on another host"),
     "tx": ("time", "of it, the one who starts it is busy"),
     "d": ("bytes", "results of a block"),
-    "D": ("rate", "rank 0 takes and writes results"),
+    "D": ("rate", "a host writes results"),
 }
 
 
