@@ -7,6 +7,9 @@ import PackageDescription
 
 // What not every machine has; its targets and products are at the end of each list.
 let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethdev.h")
+let hasMPI = ["x86_64", "aarch64"].contains {
+    FileManager.default.fileExists(atPath: "/usr/lib/\($0)-linux-gnu/openmpi/include/mpi.h")
+}
 
 let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 let c: [CSetting] = [
@@ -68,7 +71,7 @@ let src: [Target] = [
         name: "PacketFSRunner",
         dependencies: [
             "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
-            systemPackage,
+            argumentParser, systemPackage,
         ],
         path: "src/packetfs/runner", swiftSettings: swift),
 ]
@@ -215,6 +218,20 @@ let fullApps: [Target] = [
         path: "full_apps/osv-yeet/yeet_udp_rx", swiftSettings: swift),
 ]
 
+// The application on MPI, where libopenmpi-dev is installed.
+let mpi: [Target] = [
+    .systemLibrary(
+        name: "CMPI", path: "full_apps/pfs-mpi/cmpi", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .target(name: "CPacketFSMPI", dependencies: ["CMPI"], path: "full_apps/pfs-mpi/shim", cSettings: c),
+    .executableTarget(
+        name: "pfs_mpi_apply",
+        dependencies: [
+            "CPacketFSMPI", "PacketFSRunner", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims",
+            argumentParser, systemPackage,
+        ],
+        path: "full_apps/pfs-mpi/pfs_mpi_apply", swiftSettings: swift),
+]
+
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
@@ -317,12 +334,13 @@ let package = Package(
         .executable(name: "pfs_ringpeek_ctl", targets: ["pfs_ringpeek_ctl"]),
     ]
         + (hasDPDK
-            ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : []),
+            ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"].map { .executable(name: $0, targets: [$0]) } : [])
+        + (hasMPI ? [.executable(name: "pfs_mpi_apply", targets: ["pfs_mpi_apply"])] : []),
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + tests,
+    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + (hasMPI ? mpi : []) + tests,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )
@@ -334,6 +352,6 @@ if ProcessInfo.processInfo.environment["PACKETFS_DOCS"] == "yes" {
 }
 
 // How mature each target is stands in the file TIER of its folder, which is nothing to compile.
-for target in src + staging + dev + dpdk + fullApps where target.type != .system {
+for target in src + staging + dev + dpdk + fullApps + mpi where target.type != .system {
     target.exclude.append("TIER")
 }

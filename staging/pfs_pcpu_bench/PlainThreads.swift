@@ -177,5 +177,3 @@ struct PlainThreads: ParsableCommand {
         }
     }
 }
-
-extension PagePreference: ExpressibleByArgument {}

@@ -221,8 +221,6 @@ struct ProcPcores: ParsableCommand {
         return try programMix().entries.map { Plan($0.program, isa: isa).explanation }.joined(separator: "\n\n")
     }
 }
-
-extension PagePreference: ExpressibleByArgument {}
 extension RunConfiguration.NUMAPlacement: ExpressibleByArgument {}
 
 /// How a pcore learns which program to run.

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import datetime
+import glob
 import importlib.machinery
 import importlib.util
 import json
@@ -72,8 +73,8 @@ class Workshop:
         self.root, self.scratch, self.logs = root, scratch, logs
         self.environment = dict(os.environ, SWIFT_BACKTRACE="enable=no")
         # As utils/lib/common.sh does, and for its reason.
-        here = os.path.exists("/usr/include/dpdk/rte_ethdev.h")
-        self.environment["PACKETFS_DPDK"] = "yes" if here else "no"
+        for name, header in (("DPDK", "/usr/include/dpdk/rte_ethdev.h"), ("MPI", "/usr/lib/*/openmpi/include/mpi.h")):
+            self.environment[f"PACKETFS_{name}"] = "yes" if glob.glob(header) else "no"
         self._builds = {}
 
     def run(self, name, command, seconds=3600):

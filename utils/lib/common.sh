@@ -6,10 +6,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root" || exit
 logs=$root/.build-logs
 
-# SwiftPM keeps what the manifest said for as long as its text and the environment stay the same; whether it found DPDK is
-# neither. Here it becomes a part of the environment, so that installing DPDK makes a difference.
+# SwiftPM keeps what the manifest said for as long as its text and the environment stay the same; whether it found DPDK and
+# MPI is neither. Here it becomes a part of the environment, so that installing one makes a difference.
 if [[ -e /usr/include/dpdk/rte_ethdev.h ]]; then PACKETFS_DPDK=yes; else PACKETFS_DPDK=no; fi
-export PACKETFS_DPDK
+if compgen -G '/usr/lib/*/openmpi/include/mpi.h' >/dev/null; then PACKETFS_MPI=yes; else PACKETFS_MPI=no; fi
+export PACKETFS_DPDK PACKETFS_MPI
 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }

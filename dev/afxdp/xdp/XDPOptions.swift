@@ -37,8 +37,6 @@ public struct XDPOptions: ParsableArguments {
         return configuration
     }
 }
-
-extension PagePreference: ExpressibleByArgument {}
 extension AttachMode: ExpressibleByArgument {}
 
 /// What only AF_XDP has to say about a run: `result.path` of a report.

@@ -49,7 +49,7 @@ enum BlockStorage {
                 StagedFile(
                     input: try file(files.input), output: files.output,
                     memory: UnsafeMutableRawBufferPointer(rebasing: bytes[pcore * staging..<(pcore + 1) * staging]),
-                    passes: max(1, parameters.passes), outputShift: parameters.outputShift,
+                    outputShift: parameters.outputShift,
                     writeByteCount: files.output.map(StagedFile.writeByteCount) ?? staging))
         }
     }
@@ -77,7 +77,6 @@ struct StagedFile {
     let input: FileDescriptor
     let output: FileDescriptor?
     let memory: UnsafeMutableRawBufferPointer
-    let passes: UInt32
     /// What an offset in the output is less than in the input.
     let outputShift: UInt64
     /// The most that one call writes.
@@ -149,6 +148,7 @@ struct BlockExecutor: ~Copyable, RecordExecutor {
     private let plan: Plan
     private let block: PCoreBlock
     private let limit: Int
+    private let passes: UInt32
     private let storage: BlockStorage
     private let region: SharedRegion
     private let slots: Int
@@ -177,6 +177,7 @@ struct BlockExecutor: ~Copyable, RecordExecutor {
         }
         self.block = block
         limit = Int(parameters.blobByteCount)
+        passes = max(1, parameters.passes)
         self.storage = storage
         self.region = values
         self.slots = slots
@@ -209,7 +210,7 @@ struct BlockExecutor: ~Copyable, RecordExecutor {
         switch storage {
         case .memory(let memory):
             guard let base = memory.baseAddress else { return }
-            plan.execute(on: base, descriptors: table.descriptors, values: row)
+            for _ in 0..<passes { plan.execute(on: base, descriptors: table.descriptors, values: row) }
         case .staged(let file):
             do throws(BlockFailure) {
                 guard try execute(table.descriptors, row, in: file) else {
@@ -246,7 +247,7 @@ struct BlockExecutor: ~Copyable, RecordExecutor {
             let group = UnsafeBufferPointer(rebasing: UnsafeBufferPointer(local)[..<count])
             let values = UnsafeMutableBufferPointer(
                 rebasing: row[done * plan.reducerCount..<(done + count) * plan.reducerCount])
-            for _ in 0..<file.passes { plan.execute(on: base, descriptors: group, values: values) }
+            for _ in 0..<passes { plan.execute(on: base, descriptors: group, values: values) }
             try file.write(byteCount, at: start)
             done += count
         }

@@ -57,7 +57,7 @@ struct RunParameters: BitwiseCopyable {
     var job = PCoreJob.totals
     /// With ``PCoreJob/stagedFile``: bytes of each pcore's part of the blob.
     var stagingByteCount: UInt64 = 0
-    /// With ``PCoreJob/stagedFile``: how often the program is applied to each block.
+    /// How often the program is applied to each block, where blocks are not just added up.
     var passes: UInt32 = 1
     /// With ``PCoreJob/stagedFile``: what an offset in the output is less than in the input.
     var outputShift: UInt64 = 0

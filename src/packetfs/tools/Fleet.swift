@@ -84,10 +84,11 @@ public struct Fleet: ~Copyable {
         var attributes = posix_spawnattr_t()
         try check(posix_spawnattr_init(&attributes), "posix_spawnattr_init")
         defer { posix_spawnattr_destroy(&attributes) }
-        // Ctrl-C reaches the whole process group; only the parent acts on it, so that the figures are complete.
+        // Ctrl-C, a terminal that closes and many a launcher reach the whole process group; only the parent acts on that, so that
+        // the figures are complete and no child's end is mistaken for a fault.
         var mask = sigset_t()
         sigemptyset(&mask)
-        sigaddset(&mask, SIGINT)
+        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&mask, signal) }
         try check(posix_spawnattr_setsigmask(&attributes, &mask), "posix_spawnattr_setsigmask")
         try check(posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK)), "posix_spawnattr_setflags")
 

@@ -4,27 +4,30 @@ import PacketFSTools
 import SystemPackage
 
 /// The input of a run.
-final class ApplySource {
-    enum Kind {
+public final class ApplySource {
+    public enum Kind {
         /// A regular file and its size when the run began.
         case file(FileDescriptor, byteCount: Int)
         /// Anything else that can be read: a pipe, a socket, a terminal, a device.
         case stream(FileDescriptor)
     }
 
-    let kind: Kind
+    /// What it is.
+    public let kind: Kind
     /// The bytes to work on, if their end is known.
-    let range: Range<UInt64>?
+    public let range: Range<UInt64>?
     private let name: String
     private let before: stat
 
-    var descriptor: FileDescriptor {
+    /// To read from. Stays this object's.
+    public var descriptor: FileDescriptor {
         switch kind {
         case .file(let descriptor, _), .stream(let descriptor): descriptor
         }
     }
 
-    init(_ configuration: ApplyConfiguration) throws(ToolError) {
+    /// Opens it, and checks that the range is in it.
+    public init(_ configuration: ApplyConfiguration) throws(ToolError) {
         name = "\(configuration.input)"
         let opened: FileDescriptor
         do {
@@ -71,6 +74,31 @@ final class ApplySource {
 
     deinit { try? descriptor.close() }
 
+    /// A file's size, and when it was last written to, in nanoseconds since 1970; zeros of a stream.
+    public struct State: Sendable, Equatable {
+        /// Bytes.
+        public let byteCount: UInt64
+        /// CLOCK_REALTIME.
+        public let modified: UInt64
+
+        fileprivate init(_ status: stat) {
+            byteCount = UInt64(status.st_size)
+            modified = UInt64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ UInt64(status.st_mtim.tv_nsec)
+        }
+    }
+
+    /// Its state when it was opened.
+    public var stateBefore: State { State(before) }
+
+    /// Its state now.
+    public func state() throws(ToolError) -> State {
+        var now = stat()
+        guard fstat(descriptor.rawValue, &now) == 0 else {
+            throw ToolError(.io, "\(name): \(Errno(rawValue: errno))")
+        }
+        return State(now)
+    }
+
     /// Refuses results of a file that became shorter, and warns of one that was written to.
     func checkUnchanged(_ report: (ApplyEvent) -> Void) throws(ToolError) {
         guard case .file(let descriptor, let byteCount) = kind else { return }
@@ -79,13 +107,13 @@ final class ApplySource {
         guard after.st_size >= byteCount else {
             throw ToolError(.io, "\(name) became shorter while it was read; nothing was written")
         }
-        let isSame =
-            after.st_size == before.st_size && after.st_mtim.tv_sec == before.st_mtim.tv_sec
-            && after.st_mtim.tv_nsec == before.st_mtim.tv_nsec
-        if !isSame { report(.warning("\(name) was written to while it was read: the values may fit no state of it")) }
+        if State(after) != stateBefore {
+            report(.warning("\(name) was written to while it was read: the values may fit no state of it"))
+        }
     }
 
-    func isSameFile(as path: FilePath) -> Bool {
+    /// Whether there is another name for it.
+    public func isSameFile(as path: FilePath) -> Bool {
         var other = stat()
         return stat(path.string, &other) == 0 && other.st_dev == before.st_dev && other.st_ino == before.st_ino
     }

@@ -86,13 +86,26 @@ enum ApplyReport {
     }
 }
 
+/// Two values whose fields are written into one object.
+private struct Extended<Base: Encodable, More: Encodable>: Encodable {
+    let base: Base
+    let more: More
+
+    func encode(to encoder: any Encoder) throws {
+        try base.encode(to: encoder)
+        try more.encode(to: encoder)
+    }
+}
+
+private struct NothingMore: Encodable {}
+
 extension ApplyOutcome {
     /// Whether every block has the expected values; nil if none were given.
     public var isAsExpected: Bool? { differences.map(\.isEmpty) }
 
     /// Payload rate over all passes, 10^6 bytes per second.
     public var megabytesPerSecond: Double {
-        elapsedNanoseconds == 0 ? 0 : Double(passedBytes) / Double(elapsedNanoseconds) * 1000
+        elapsedNanoseconds == 0 ? 0 : Double(workedBytes) / Double(elapsedNanoseconds) * 1000
     }
 
     private func wholeRange(_ reducer: Int) -> String? {
@@ -114,33 +127,43 @@ extension ApplyOutcome {
     ///   - check: the file of digests that was compared with.
     ///   - warnings: what was told while the run was on.
     public func json(check: String?, warnings: [String]) throws -> String {
-        try ToolReport(
-            tool: "pfs_apply",
-            config: ApplyReport.Config(
-                program: "\(configuration.program)", input: "\(configuration.input)", output: outputName,
-                blockBytes: configuration.blockByteCount, rangeOffsetBytes: configuration.rangeOffset,
-                rangeLengthBytes: configuration.rangeLength, passes: configuration.passes,
-                pcores: configuration.pcores ?? pcoreCPUs.count, pcoreCpus: pcoreCPUs,
-                windowBytes: configuration.windowByteCount, digests: configuration.digests?.string, check: check),
-            result: ApplyReport.Result(
-                bytes: passedBytes, opBytes: passedBytes * UInt64(configuration.program.steps.count),
-                elapsedNs: elapsedNanoseconds, throughputMbPerS: megabytesPerSecond, passesNs: passNanoseconds,
-                readyNs: readyNanoseconds, blocks: blocks, holeBytes: holeBytes, records: records, restarts: restarts,
-                totals: configuration.program.reducers.enumerated().map { index, step in
-                    .init(op: "\(step)", value: "\(totals[index])", wholeRange: wholeRange(index))
-                }, mode: mode?.rawValue, backing: backing?.description, isa: isa.rawValue, verified: isAsExpected,
-                differences: (differences ?? []).map { .init(offsetBytes: $0.offset, difference: $0.description) }),
-            warnings: warnings
+        try json(tool: "pfs_apply", check: check, warnings: warnings, config: NothingMore(), result: NothingMore())
+    }
+
+    /// The same for a tool that has more to say: the fields of `config` and of `result` join the ones there.
+    public func json(
+        tool: String, check: String?, warnings: [String], config: some Encodable, result: some Encodable
+    ) throws -> String {
+        let ownConfig = ApplyReport.Config(
+            program: "\(configuration.program)", input: "\(configuration.input)", output: outputName,
+            blockBytes: configuration.blockByteCount, rangeOffsetBytes: configuration.rangeOffset,
+            rangeLengthBytes: configuration.rangeLength, passes: configuration.passes,
+            pcores: configuration.pcores ?? pcoreCPUs.count, pcoreCpus: pcoreCPUs,
+            windowBytes: configuration.windowByteCount, digests: configuration.digests?.string, check: check)
+        let ownResult = ApplyReport.Result(
+            bytes: passedBytes, opBytes: passedBytes * UInt64(configuration.program.steps.count),
+            elapsedNs: elapsedNanoseconds, throughputMbPerS: megabytesPerSecond, passesNs: passNanoseconds,
+            readyNs: readyNanoseconds, blocks: blocks, holeBytes: holeBytes, records: records, restarts: restarts,
+            totals: configuration.program.reducers.enumerated().map { index, step in
+                .init(op: "\(step)", value: "\(totals[index])", wholeRange: wholeRange(index))
+            }, mode: mode?.rawValue, backing: backing?.description, isa: isa.rawValue, verified: isAsExpected,
+            differences: (differences ?? []).map { .init(offsetBytes: $0.offset, difference: $0.description) })
+        return try ToolReport(
+            tool: tool, config: Extended(base: ownConfig, more: config),
+            result: Extended(base: ownResult, more: result), warnings: warnings
         ).text()
     }
 
-    /// The summary for people.
-    public var summary: String {
+    /// A line of the summary.
+    public static func line(_ name: String, _ text: String) -> String {
+        "  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text
+    }
+
+    /// The first part of the summary for people: what came out and where it is.
+    public var resultLines: [String] {
         let block = configuration.blockByteCount
         var lines = ["\(configuration.program) over \(configuration.input): \(bytes) bytes"]
-        func line(_ name: String, _ text: String) {
-            lines.append("  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text)
-        }
+        func line(_ name: String, _ text: String) { lines.append(Self.line(name, text)) }
         for (index, step) in configuration.program.reducers.enumerated() {
             if let whole = wholeRange(index) { line("\(step)", "\(whole) (of all bytes)") }
             if step.op == .counteq { line("\(step)", "\(totals[index])") }
@@ -156,6 +179,13 @@ extension ApplyOutcome {
                 differences.isEmpty
                     ? "every block is as the digests say" : "\(differences.count) of \(blocks) blocks differ")
         }
+        return lines
+    }
+
+    /// The summary for people.
+    public var summary: String {
+        var lines = resultLines
+        func line(_ name: String, _ text: String) { lines.append(Self.line(name, text)) }
         guard let mode else { return lines.joined(separator: "\n") }
         let seconds = Double(elapsedNanoseconds) / 1e9
         line(
@@ -168,7 +198,7 @@ extension ApplyOutcome {
             switch mode {
             case .mapped: "file mapped, not copied"
             case .staged: "blocks read, transformed and written by each pcore"
-            case .stream: "through a window of \(configuration.windowByteCount >> 20) MiB, in order"
+            case .stream, .window: "through a window of \(configuration.windowByteCount >> 20) MiB, in order"
             }
         line("pcores", "\(count) on CPUs \(CPUs.describe(Array(pcoreCPUs.prefix(count)))); \(how); \(isa) kernels")
         if restarts > 0 { line("restarts", "\(restarts): pcores died and were replaced") }

@@ -14,6 +14,8 @@ public enum ApplyMode: String, Sendable {
     case staged
     /// The parent reads into a window that all share, in order, and writes from it, in order.
     case stream
+    /// A ``ChunkRun``'s driver does that chunk by chunk, in any order.
+    case window
 }
 
 /// What the run tells whoever watches it.
@@ -53,41 +55,64 @@ public struct ApplyOutcome: Sendable {
     /// Blocks that differ from the digests that were given; nil if none were.
     public let differences: [BlockDifference]?
 
+    /// Bytes of the range that were done by another run before.
+    public let resumedByteCount: UInt64
+
     /// The payload of all passes.
     public var passedBytes: UInt64 { bytes * UInt64(passNanoseconds.count) }
+    /// What this run has done of it.
+    public var workedBytes: UInt64 { passedBytes - resumedByteCount }
     /// Time of all passes.
     public var elapsedNanoseconds: UInt64 { passNanoseconds.reduce(0, +) }
 }
 
-/// A block whose values are not those of the digests.
-public struct BlockDifference: Sendable, CustomStringConvertible {
-    /// First byte of the block.
-    public let offset: UInt64
-    /// What is different.
-    public let description: String
+extension ApplyOutcome {
+    /// Puts together what a run with a driver of its own has come to; arguments as the properties.
+    ///
+    /// - Parameters:
+    ///   - configuration: what was asked for.
+    ///   - mode: how the bytes reached the pcores.
+    ///   - run: what the run says.
+    ///   - totals: the results of all chunks, those of other processes included.
+    ///   - passNanoseconds: nanoseconds of each pass.
+    ///   - comparison: what was compared with digests.
+    ///   - resumedByteCount: bytes that were done before.
+    public init(
+        _ configuration: ApplyConfiguration, mode: ApplyMode?, run: ChunkRunOutcome, totals: ChunkTotals,
+        passNanoseconds: [UInt64], comparison: DigestComparison?, resumedByteCount: UInt64
+    ) {
+        self.resumedByteCount = resumedByteCount
+        self.configuration = configuration
+        self.mode = mode
+        isa = run.isa
+        pcoreCPUs = run.pcoreCPUs
+        (bytes, blocks, holeBytes) = (totals.bytes, totals.blocks, totals.holeBytes)
+        self.totals = totals.totals
+        wholeCRCs = Dictionary(
+            uniqueKeysWithValues: configuration.program.reducers.indices
+                .filter { configuration.program.reducers[$0].op == .crc32c }
+                .map { ($0, UInt32(truncatingIfNeeded: totals.wholeCRCs[$0])) })
+        self.passNanoseconds = passNanoseconds
+        readyNanoseconds = run.readyNanoseconds
+        (records, restarts) = (run.records, run.restarts)
+        backing = run.backing
+        differences = comparison?.differences
+    }
 }
 
 /// Applies a program to a file, every byte exactly once (each pass), with many pcores.
 public final class ApplyRun {
     private let configuration: ApplyConfiguration
-    private let expected: DigestReader?
+    private let comparison: DigestComparison?
     private let report: (ApplyEvent) -> Void
-    private let isa: ISA
-    private let pcoreCPUs: [Int]
-    private let pcores: Int
-    private let program: Program
+    private let work: BlockWork
     private let source: ApplySource
     private let output: ApplyOutput
     private let signals: TerminationSignals
 
     private var digests: DigestWriter?
-    private var differences: [BlockDifference] = []
     private var holeBytes: UInt64 = 0
-    private var records: UInt64 = 0
-    private var restarts = 0
-    private var readyNanoseconds: UInt64 = 0
     private var backing: Backing?
-    private var tables = ValueTables()
     /// The pcores' own memory in a staged run.
     private var staging: HugeBlob?
 
@@ -104,25 +129,21 @@ public final class ApplyRun {
     ) throws {
         try configuration.validate()
         self.configuration = configuration
-        self.expected = expected
+        comparison = expected.map { DigestComparison($0) }
         self.report = report
-        program = configuration.program
-        isa = try Kernels.selected()
-        pcoreCPUs = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
-        pcores = configuration.pcores ?? pcoreCPUs.count
+        let isa = try Kernels.selected()
+        let cpus = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
         source = try ApplySource(configuration)
         signals = try TerminationSignals()
-        output = try ApplyOutput(configuration, source: source)
+        let output = try ApplyOutput(configuration, source: source)
+        self.output = output
+        work = BlockWork(
+            configuration, isa: isa, cpus: cpus, report: { report(.warning($0)) },
+            writeError: { output.writeError($0) })
         if let path = configuration.digests {
-            var header = DigestHeader(
-                file: nil, fileByteCount: nil, program: program, blockByteCount: configuration.blockByteCount,
-                rangeOffset: UInt64(configuration.rangeOffset), passes: configuration.passes)
-            if case .file(let file) = configuration.input { header.file = file }
-            if case .file(_, let size) = source.kind { header.fileByteCount = UInt64(size) }
-            guard !program.reducers.isEmpty else {
-                throw ToolError(.usage, "--digests: \(program) yields no values; add crc32c, for example")
-            }
-            digests = try DigestWriter(path, header: header)
+            var fileByteCount: UInt64?
+            if case .file(_, let size) = source.kind { fileByteCount = UInt64(size) }
+            digests = try DigestWriter(path, header: DigestHeader(configuration, fileByteCount: fileByteCount))
         }
     }
 
@@ -143,120 +164,45 @@ public final class ApplyRun {
             let rounds = reads ? configuration.passes : 1
             (passes, results) = try runFile(range, mode: reads ? .mapped : .staged, rounds: rounds)
         }
-        try compareRest()
+        try comparison?.finish()
         try source.checkUnchanged(report)
         try output.finish(source)
         try digests?.finish()
         return ApplyOutcome(
-            configuration: configuration, mode: mode, isa: isa, pcoreCPUs: pcoreCPUs, bytes: results.bytes,
+            configuration: configuration, mode: mode, isa: work.isa, pcoreCPUs: work.cpus, bytes: results.bytes,
             blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
-            passNanoseconds: passes, readyNanoseconds: readyNanoseconds, records: records, restarts: restarts,
-            backing: backing, differences: expected == nil ? nil : differences)
+            passNanoseconds: passes, readyNanoseconds: work.readyNanoseconds, records: work.records,
+            restarts: work.restarts,
+            backing: backing, differences: comparison?.differences, resumedByteCount: 0)
     }
 
     // MARK: - Results
 
     private func makeResults(discardRows: Bool = false) -> BlockResults {
-        let wantsRows = !discardRows && (digests != nil || expected != nil)
+        let wantsRows = !discardRows && (digests != nil || comparison != nil)
         return BlockResults(program: program, blockByteCount: configuration.blockByteCount) { [self] row in
             guard wantsRows else { return }
             try digests?.append(row)
-            if expected != nil { try compare(row) }
-        }
-    }
-
-    private func compare(_ row: BlockRow) throws {
-        guard let wanted = try expected?.next() else {
-            differences.append(BlockDifference(offset: row.offset, description: "is not in the digests"))
-            return
-        }
-        if wanted.offset != row.offset || wanted.length != row.length {
-            differences.append(
-                BlockDifference(
-                    offset: row.offset,
-                    description: "has \(row.length) bytes; the digests have \(wanted.length) bytes at \(wanted.offset)")
-            )
-            return
-        }
-        let wrong = zip(program.reducers, zip(row.values, wanted.values)).filter { $1.0 != $1.1 }
-        guard !wrong.isEmpty else { return }
-        let text = wrong.map { "\($0) is \($0.text($1.0)), expected \($0.text($1.1))" }.joined(separator: "; ")
-        differences.append(BlockDifference(offset: row.offset, description: text))
-    }
-
-    /// Blocks of the digests that the input does not have any more.
-    private func compareRest() throws {
-        while let missing = try expected?.next() {
-            differences.append(
-                BlockDifference(offset: missing.offset, description: "is missing: the input ends before it"))
+            try comparison?.compare(row)
         }
     }
 
     // MARK: - Files
 
-    private var reducerCount: Int { program.reducers.count }
-
-    /// Blocks of a record: so much that a pcore is busy for a while and FNV has several to interleave, but no more than gives
-    /// every pcore several records.
-    private func blocksPerRecord(_ byteCount: Int?) -> Int {
-        let block = configuration.blockByteCount
-        var count = max(1, min((8 << 20) / block, 4096))
-        if let byteCount { count = min(count, max(1, byteCount / block / (pcores * 8))) }
-        return count
-    }
-
-    /// Slots of each pcore's ring: a record in hand and some to follow.
-    private static let slots = 8
-
-    private func parameters(_ job: PCoreJob, limit: Int, blocksPerRecord: Int) -> RunParameters {
-        RunParameters(
-            parentPID: getpid(), pcores: UInt32(pcores), blobByteCount: UInt64(limit),
-            descriptorsPerRecord: UInt32(blocksPerRecord), alignment: 1, seed: 0, lowWater: UInt32(Self.slots),
-            programs: 0, carriesProgram: true, baselineNanoseconds: 0, rangeStart: 0, rangeEnd: UInt64(limit), job: job)
-    }
-
-    private func start(
-        _ feed: BlockFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles
-    ) throws -> PCoreGroup<BlockRecords> {
-        let began = Clock.monotonic()
-        tables = try ValueTables(
-            pcores: pcores, slots: Self.slots, rowCount: feed.blocksPerRecord * reducerCount)
-        let record = RecordFormat.byteCount(descriptors: feed.blocksPerRecord, instructions: program.steps.count)
-        let whole = (record + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
-        let (report, tables) = (report, tables)
-        var group = try PCoreGroup.start(
-            control: ControlRegion(parameters: parameters, mix: ProgramMix(program)),
-            geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
-            cpus: pcoreCPUs,
-            sources: (0..<pcores).map { _ in
-                BlockRecords(feed: feed, instructions: program.instructions, rows: Self.slots)
-            },
-            lowWater: Self.slots, policy: configuration.restartsFailed ? policy : .never,
-            report: { event in if case .warning(let text) = event { report(.warning(text)) } }
-        ) { index in
-            var files = files
-            files.values = tables.descriptor(index)
-            return files
-        }
-        let fault = try group.awaitReady(signals)
-        readyNanoseconds = Clock.monotonic() - began
-        try check(fault, group)
-        group.control.start()
-        return group
-    }
+    private var program: Program { configuration.program }
 
     private func runFile(
         _ range: Range<UInt64>, mode: ApplyMode, rounds: Int
     ) throws -> ([UInt64], BlockResults) {
         guard case .file(let input, let fileByteCount) = source.kind else { return ([], makeResults()) }
-        let blocksPerRecord = blocksPerRecord(range.count)
+        let blocksPerRecord = work.blocksPerRecord(range.count)
         var files = PCoreFiles()
         files.input = input
-        var parameters = parameters(
+        var parameters = work.parameters(
             mode == .mapped ? .mappedFile : .stagedFile, limit: fileByteCount, blocksPerRecord: blocksPerRecord)
         if mode == .staged {
             let each = stagingByteCount
-            let blob = try HugeBlob.create(byteCount: pcores * each, pages: configuration.pages)
+            let blob = try HugeBlob.create(byteCount: work.pcores * each, pages: configuration.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
             files.output = output.descriptor
@@ -270,7 +216,7 @@ public final class ApplyRun {
                 range: range, blockByteCount: configuration.blockByteCount, blocksPerRecord: blocksPerRecord)
         }
         var current = feed()
-        var group = try start(current, parameters, policy: .runAgain, files: files)
+        var group = try work.start(current, parameters, policy: .runAgain, files: files, signals: signals)
         var passes: [UInt64] = []
         var results = makeResults()
         let firstBegan = Clock.monotonic()
@@ -279,9 +225,7 @@ public final class ApplyRun {
             results = makeResults(discardRows: !isLast)
             if round > 0 {
                 current = feed()
-                for lane in group.lanes {
-                    lane.source = BlockRecords(feed: current, instructions: program.instructions, rows: Self.slots)
-                }
+                for lane in group.lanes { lane.source = work.records(of: current) }
             }
             holeBytes = 0
             var holes = mode == .mapped ? Holes(of: input) : nil
@@ -295,12 +239,12 @@ public final class ApplyRun {
                         done: UInt64(round) * total + results.bytes, total: UInt64(rounds) * total,
                         nanoseconds: now - firstBegan))
             } work: { lanes in
-                try collect(lanes, into: results) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
+                try work.collect(lanes, results.add) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
             }
-            try check(fault, group)
+            try work.check(fault, group)
             passes.append(Clock.monotonic() - began)
         }
-        try end(&group)
+        try work.end(&group)
         return (passes, results)
     }
 
@@ -309,7 +253,7 @@ public final class ApplyRun {
     private var stagingByteCount: Int {
         let block = configuration.blockByteCount
         let wanted = program.steps.contains { $0.op == .fnv } ? min(8 * block, 8 << 20) : 1 << 20
-        let most = configuration.windowByteCount / pcores / block * block
+        let most = configuration.windowByteCount / work.pcores / block * block
         return max(block, min(max(wanted / block * block, block), most))
     }
 
@@ -320,19 +264,7 @@ public final class ApplyRun {
     ) throws -> Int {
         // A hole is passed step by step, so that the caller can look up between.
         if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return 1 }
-        var made = 0
-        // One record each in turn, so that the last ones are spread.
-        var again = true
-        while again {
-            again = false
-            for lane in lanes {
-                guard try lane.produce(atMost: 1) > 0 else { continue }
-                made += 1
-                again = true
-                if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return made }
-            }
-        }
-        return made
+        return try work.deal(lanes) { try holes != nil && passHole(feed, &holes!, fileByteCount, results) }
     }
 
     /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time; whether there were any.
@@ -346,7 +278,7 @@ public final class ApplyRun {
         let whole = (end - feed.next) / block
         if whole > 0 {
             let count = min(whole, 4096)
-            let values = zeroValues(configuration.blockByteCount)
+            let values = work.zeroValues(configuration.blockByteCount)
             holeBytes += count * block
             try results.add(
                 feed.skip(count * block), values: (0..<count).flatMap { _ in values })
@@ -355,43 +287,8 @@ public final class ApplyRun {
         guard end == feed.end else { return false }
         let rest = Int(end - feed.next)
         holeBytes += UInt64(rest)
-        try results.add(feed.skip(UInt64(rest)), values: zeroValues(rest))
+        try results.add(feed.skip(UInt64(rest)), values: work.zeroValues(rest))
         return true
-    }
-
-    private var zeroCache: [Int: [UInt64]] = [:]
-
-    /// What the program yields for so many zeros.
-    private func zeroValues(_ count: Int) -> [UInt64] {
-        if let known = zeroCache[count] { return known }
-        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
-        defer { zeros.deallocate() }
-        zeros.initializeMemory(as: UInt8.self, repeating: 0)
-        var values = [UInt64](repeating: 0, count: reducerCount)
-        withUnsafePointer(to: Descriptor(offset: 0, length: UInt32(count))) { descriptor in
-            values.withUnsafeMutableBufferPointer { values in
-                Plan(program, isa: isa).execute(
-                    on: zeros.baseAddress!, descriptors: UnsafeBufferPointer(start: descriptor, count: 1),
-                    values: values)
-            }
-        }
-        zeroCache[count] = values
-        return values
-    }
-
-    /// Takes the values of what pcores have released; how many records that was.
-    private func collect(_ lanes: [Lane<BlockRecords>], into results: BlockResults) throws -> Int {
-        var taken = 0
-        for (index, lane) in lanes.enumerated() where !lane.source.pending.isEmpty {
-            for done in lane.source.takeDone(unreleased: lane.unreleased().count) {
-                let blocks = (done.span.byteCount + configuration.blockByteCount - 1) / configuration.blockByteCount
-                try results.add(
-                    done.span,
-                    values: tables.values(pcore: index, position: done.position, count: blocks * reducerCount))
-                taken += 1
-            }
-        }
-        return taken
     }
 
     // MARK: - Streams
@@ -406,13 +303,14 @@ public final class ApplyRun {
         backing = try blob.backing()
         let feed = BlockFeed(
             window: window, blockByteCount: block,
-            blocksPerRecord: min(blocksPerRecord(nil), max(1, window / block / 4)))
+            blocksPerRecord: min(work.blocksPerRecord(nil), max(1, window / block / 4)))
         var files = PCoreFiles()
         files.blob = blob.fileDescriptor
-        let parameters = parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
+        var parameters = work.parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
+        parameters.passes = UInt32(configuration.passes)
         // A block that a dead pcore has transformed in part is lost: its original is nowhere else.
-        var group = try start(
-            feed, parameters, policy: program.writes ? .never : .runAgain, files: files)
+        var group = try work.start(
+            feed, parameters, policy: program.writes ? .never : .runAgain, files: files, signals: signals)
         return try blob.withUnsafeMutableBytes { memory in
             let stream = try BlockStream(
                 source: source, output: output, memory: memory, skip: configuration.rangeOffset,
@@ -426,7 +324,7 @@ public final class ApplyRun {
                     .progress(
                         done: results.bytes, total: source.range.map { UInt64($0.count) }, nanoseconds: now - began))
             } work: { lanes in
-                var did = try collect(lanes, into: results)
+                var did = try work.collect(lanes, results.add)
                 did += try stream.write(upTo: results.bytes)
                 if !feed.isComplete, try stream.read() || stream.isAtEnd {
                     feed.extend(to: stream.received, isComplete: stream.isAtEnd)
@@ -439,78 +337,10 @@ public final class ApplyRun {
                 }
                 return did
             }
-            try check(fault, group)
+            try work.check(fault, group)
             let elapsed = Clock.monotonic() - began
-            try end(&group)
+            try work.end(&group)
             return elapsed
         }
-    }
-
-    // MARK: - Ends
-
-    private func end(_ group: inout PCoreGroup<BlockRecords>) throws {
-        let fault = group.finish(nil)
-        try check(fault, group)
-        var rejected: UInt64 = 0
-        for index in 0..<pcores {
-            let counted = group.control.block(index).latest
-            records += counted[.records]
-            rejected += counted[.rejectedRecords]
-        }
-        restarts = group.restartCount
-        guard rejected == 0 else {
-            throw ToolError(.system, "\(rejected) records were out of bounds: shared memory was corrupted")
-        }
-    }
-
-    private func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<BlockRecords>) throws {
-        guard let fault else { return }
-        if case .interrupted(let signal) = fault { throw Interrupted(signal: signal) }
-        guard case .died(let pcore, _, let end) = fault, end == .exited(ToolExit.io.rawValue) else {
-            throw ToolError(.system, "\(fault): the work is not complete, and nothing was written")
-        }
-        let name = "\(configuration.input)"
-        guard let failure = group.control.block(pcore).failure, failure.during != .inputEnded else {
-            throw ToolError(.io, "\(name) became shorter while it was read; nothing was written")
-        }
-        let reason = Errno(rawValue: failure.errno)
-        if failure.during == .writingOutput { throw output.writeError(reason) }
-        throw ToolError(.io, "cannot read \(name): \(reason); nothing was written")
-    }
-}
-
-/// The tables through which pcores give back values, one each.
-private final class ValueTables {
-    private final class Table {
-        let region: SharedRegion
-        init(_ region: consuming SharedRegion) { self.region = region }
-    }
-
-    private let tables: [Table]
-    private let slots: Int
-    private let rowCount: Int
-
-    /// None.
-    init() { (tables, slots, rowCount) = ([], 1, 0) }
-
-    init(pcores: Int, slots: Int, rowCount: Int) throws(MemoryError) {
-        self.slots = slots
-        self.rowCount = rowCount
-        var tables: [Table] = []
-        for _ in 0..<pcores {
-            tables.append(
-                Table(try SharedRegion.create(byteCount: max(8, slots * rowCount * 8), name: "pfs-values")))
-        }
-        self.tables = tables
-    }
-
-    func descriptor(_ pcore: Int) -> FileDescriptor { tables[pcore].region.fileDescriptor }
-
-    /// A copy of the first values of the row of ring entry `position`, which the pcore has released.
-    func values(pcore: Int, position: UInt32, count: Int) -> [UInt64] {
-        let first =
-            tables[pcore].region.base.assumingMemoryBound(to: UInt64.self)
-            + (Int(position) & (slots - 1)) * rowCount
-        return Array(UnsafeBufferPointer(start: first, count: count))
     }
 }

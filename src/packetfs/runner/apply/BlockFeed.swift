@@ -10,10 +10,24 @@ struct BlockSpan: Sendable {
     /// First byte, in the input's count.
     let offset: UInt64
     let byteCount: Int
+
+    /// Its blocks, of which only the last one may be short.
+    func blocks(of blockByteCount: Int) -> some Sequence<Range<UInt64>> {
+        let end = offset + UInt64(byteCount)
+        return stride(from: offset, to: end, by: blockByteCount).lazy.map { $0..<min($0 + UInt64(blockByteCount), end) }
+    }
+}
+
+/// What deals spans out to whichever pcore has room: each once. Used by one thread.
+protocol SpanFeed: AnyObject {
+    /// Blocks of the next span; 0 if there is none now.
+    var nextBlockCount: Int { get }
+    /// Takes the next span and writes its descriptors, ``nextBlockCount`` of them.
+    func take(into table: UnsafeMutableBufferPointer<Descriptor>) -> BlockSpan
 }
 
 /// Deals the blocks of a range out to whichever pcore has room: each block once, in order. Used by one thread.
-final class BlockFeed {
+final class BlockFeed: SpanFeed {
     let blockByteCount: Int
     /// Blocks in a full record.
     let blocksPerRecord: Int
@@ -80,12 +94,10 @@ final class BlockFeed {
     /// Takes the next span and writes its descriptors.
     func take(into table: UnsafeMutableBufferPointer<Descriptor>) -> BlockSpan {
         let span = skip(UInt64(nextByteCount))
-        var done = 0
-        for index in table.indices {
-            let length = min(blockByteCount, span.byteCount - done)
-            let offset = span.offset + UInt64(done)
-            table[index] = Descriptor(offset: window.map { offset % $0 } ?? offset, length: UInt32(length))
-            done += length
+        // Blocks do not wrap, but a span may.
+        for (index, block) in span.blocks(of: blockByteCount).enumerated() {
+            table[index] = Descriptor(
+                offset: window.map { block.lowerBound % $0 } ?? block.lowerBound, length: UInt32(block.count))
         }
         return span
     }
@@ -99,14 +111,14 @@ struct BlockRecords: RecordSource {
         let position: UInt32
     }
 
-    private let feed: BlockFeed
+    private let feed: any SpanFeed
     private let instructions: [Instruction]
     private let rows: Int
     /// Oldest first: rings keep order.
     private(set) var pending: [Pending] = []
 
     /// - Parameter rows: rows of the pcore's table of values, one for each slot of its ring.
-    init(feed: BlockFeed, instructions: [Instruction], rows: Int) {
+    init(feed: any SpanFeed, instructions: [Instruction], rows: Int) {
         self.feed = feed
         self.instructions = instructions
         self.rows = rows

@@ -23,7 +23,21 @@ public struct DigestHeader: Sendable, Equatable {
 
     static let magic = "# packetfs digests 1"
 
-    fileprivate var text: String {
+    /// The lines of a chunk's blocks.
+    public func lines(_ chunk: ChunkResult) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for row in chunk.rows(self) { bytes += line(row).utf8 }
+        return bytes
+    }
+
+    func line(_ row: BlockRow) -> String {
+        var text = "\(row.offset),\(row.length)"
+        for (step, value) in zip(program.reducers, row.values) { text += "," + step.text(value) }
+        return text + "\n"
+    }
+
+    /// The lines before the first block's.
+    public var text: String {
         var lines = [Self.magic]
         if let file { lines.append("# file: \(file)") }
         if let fileByteCount { lines.append("# file_bytes: \(fileByteCount)") }
@@ -36,25 +50,38 @@ public struct DigestHeader: Sendable, Equatable {
     }
 }
 
+extension DigestHeader {
+    /// A header for what `configuration` asks for, of a file of `fileByteCount` bytes; nil for a stream.
+    public init(_ configuration: ApplyConfiguration, fileByteCount: UInt64?) throws(ToolError) {
+        if case .file(let file) = configuration.input { self.file = file }
+        self.fileByteCount = fileByteCount
+        program = configuration.program
+        blockByteCount = configuration.blockByteCount
+        rangeOffset = UInt64(configuration.rangeOffset)
+        passes = configuration.passes
+        guard !program.reducers.isEmpty else {
+            throw ToolError(.usage, "--digests: \(program) yields no values; add crc32c, for example")
+        }
+        if let file, file.string.contains("\n") {
+            throw ToolError(.usage, "--digests: a name with a line break cannot be written down: \(file)")
+        }
+    }
+}
+
 /// Writes digests to a file that appears, whole, when it is finished.
 final class DigestWriter {
     private let output: OutputFile
-    private let steps: [Step]
+    private let header: DigestHeader
     private var buffer: [UInt8] = []
 
     init(_ path: FilePath, header: DigestHeader) throws(ToolError) {
-        if let file = header.file, file.string.contains("\n") {
-            throw ToolError(.usage, "--digests: a name with a line break cannot be written down: \(file)")
-        }
         output = try OutputFile(path)
-        steps = header.program.reducers
+        self.header = header
         buffer = Array(header.text.utf8)
     }
 
     func append(_ row: BlockRow) throws(ToolError) {
-        var text = "\(row.offset),\(row.length)"
-        for (step, value) in zip(steps, row.values) { text += "," + step.text(value) }
-        buffer += Array((text + "\n").utf8)
+        buffer += header.line(row).utf8
         if buffer.count >= 1 << 16 { try flush() }
     }
 

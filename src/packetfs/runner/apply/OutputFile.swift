@@ -7,9 +7,9 @@ import SystemPackage
 ///
 /// It has no name at first, where the file system can do that, so that not even SIGKILL leaves it behind; elsewhere a hidden
 /// temporary one beside the final name, removed when this value goes.
-final class OutputFile {
+public final class OutputFile {
     /// Where it will be.
-    let path: FilePath
+    public let path: FilePath
     /// To write to. Stays this value's property.
     let descriptor: FileDescriptor
     private let folder: FileDescriptor
@@ -18,7 +18,7 @@ final class OutputFile {
     private var hasTemporaryName = false
 
     /// Starts a file. Its permissions are those of the file that it will replace, or else the usual ones of a new file.
-    init(_ path: FilePath) throws(ToolError) {
+    public init(_ path: FilePath) throws(ToolError) {
         guard let name = path.lastComponent?.string else { throw ToolError(.cannotCreate, "\"\(path)\" names no file") }
         self.path = path
         self.name = name
@@ -66,7 +66,7 @@ final class OutputFile {
     }
 
     /// Writes at the end of what has been appended.
-    func append(_ bytes: [UInt8]) throws(ToolError) {
+    public func append(_ bytes: [UInt8]) throws(ToolError) {
         do {
             try descriptor.writeAll(bytes)
         } catch {
@@ -80,7 +80,7 @@ final class OutputFile {
     }
 
     /// Gives the file its name, replacing one that has it. A file that is replaced is let go only when this one is safe on disk.
-    func commit() throws(ToolError) {
+    public func commit() throws(ToolError) {
         func check(_ result: Int32, _ what: String) throws(ToolError) {
             guard result == 0 else {
                 throw ToolError(.io, "cannot \(what) \(path): \(Errno(rawValue: errno)); nothing was changed")
