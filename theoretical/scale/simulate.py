@@ -321,9 +321,9 @@ def play():
 
 # The page
 
-def table(head, rows):
-    """A table in Markdown."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)] + rows
+def table(head, rows, texts=1):
+    """A table in Markdown; its first columns are texts, the others numbers."""
+    lines = [head, ["---"] * texts + ["---:"] * (len(head) - texts)] + rows
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
@@ -513,12 +513,14 @@ def page(played):
 
 MEANINGS = {
     "m": ("rate", "a host's ranks together, where only memory and CPUs limit them"),
+    "q": ("time", "over TCP, rank 0 looks after claims every so often"),
+    "s1": ("time", "a counter in shared memory is busy with one claim"),
+    "L1": ("time", "the rest of a claim there"),
     "t0": ("time", "one rank on one host, from mpirun to its end, without work"),
     "tr": ("time", "each further rank on a host"),
     "a": ("time", "one step of a reduction"),
     "s": ("time", "rank 0 is busy with one claim, and with the chunk's results if it keeps them"),
-    "L": ("time", "the rest of a claim: there and back"),
-    "q": ("time", "rank 0 looks after claims every so often"),
+    "L": ("time", "the rest of a claim over a network: there and back"),
     "e": ("share", "of a chunk that is left when a rank claims the next"),
     "u": ("time", "rank 0 is busy with one progress message"),
     "p": ("time", "between a rank's progress messages"),
@@ -538,8 +540,8 @@ def parameters_table(base):
     for name, (unit, meaning) in MEANINGS.items():
         value = getattr(base, name)
         shown = {"time": time, "rate": lambda value: f"{digits(value / 1e9)} GB/s"}.get(unit, lambda value: f"{value:g}")(value)
-        rows.append([f"`{name}`", meaning, shown, "measured" if name in known["measured"] else "assumed"])
-    return table(["", "meaning", "here", "by"], rows)
+        rows.append([f"`{name}`", meaning, "measured" if name in known["measured"] else "assumed", shown])
+    return table(["", "meaning", "by", "here"], rows, texts=3)
 
 
 def main():
