@@ -8,21 +8,7 @@ extension MPIJobs {
         static let shape = ["--block", "64", "--chunk", "64K"]
 
         private func input(_ place: Workplace, _ attempt: Int) throws -> String {
-            try place.file("in", randomBytes((2 << 20) << (2 * attempt), seed: 51))
-        }
-
-        /// Bytes of a journal that has so much in it that `count` chunks must be among it.
-        private func size(_ place: Workplace) -> Int { place.size("journal") }
-
-        /// Waits until the journal has grown `count` times.
-        private func waitForChunks(_ count: Int, _ job: HeldJob, _ place: Workplace) -> Bool {
-            var last = 0
-            var growths = -1
-            return job.waits {
-                let now = size(place)
-                if now > last { (last, growths) = (now, growths + 1) }
-                return growths >= count
-            }
+            try place.file("in", randomBytes((2 << 20) << attempt, seed: 51))
         }
 
         /// What a job is killed by.
@@ -38,10 +24,10 @@ extension MPIJobs {
             let output = isDigests ? ["--digests", place.path("result")] : ["--out", place.path("result")]
             let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"] + Self.shape
             let journal = ["--journal", place.path("journal")]
-            let job = try HeldJob(hosts, [2, 2], holding: 2, sign: place.path("journal")) { attempt in
+            let job = try HeldJob(hosts, [2, 2], holding: 2, isAtWork: { place.journalledChunks() > 0 }) { attempt in
                 [try input(place, attempt)] + program + output + journal
             }
-            #expect(waitForChunks(round == 0 ? 1 : 5, job, place))
+            #expect(job.waits { place.journalledChunks() >= (round == 0 ? 2 : 6) })
             for member in hosts.processes() {
                 switch blow {
                 case .rank0:
@@ -78,10 +64,10 @@ extension MPIJobs {
         /// A folder with a file, a journal of a job that was killed, and its partial output.
         private func interrupted(_ hosts: Hosts) throws -> Workplace {
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2], holding: 1, sign: place.path("journal")) { attempt in
+            let job = try HeldJob(hosts, [2], holding: 1, isAtWork: { place.journalledChunks() > 0 }) { attempt in
                 [try input(place, attempt)] + arguments(place)
             }
-            #expect(waitForChunks(3, job, place))
+            #expect(job.waits { place.journalledChunks() > 3 })
             for member in hosts.processes() { kill(member.pid, SIGKILL) }
             #expect(try job.running.finish().status != 0)
             #expect(hosts.leftovers(after: 30).isEmpty)
@@ -180,7 +166,7 @@ extension MPIJobs {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
             let program = ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result")] + Self.shape
-            let job = try HeldJob(hosts, [1, 1], holding: 1, sign: place.path(".result.pfs-partial")) { attempt in
+            let job = try HeldJob(hosts, [1, 1], holding: 1, isAtWork: { place.hasPartial(of: "result") }) { attempt in
                 [try input(place, attempt)] + program
             }
             let second = try hosts.run([1, 1], [place.path("in")] + program)
