@@ -80,9 +80,9 @@ func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
 
 extension Hosts {
     /// Starts a job as its user would, from the first host: `layout` is the number of ranks on each. What Open MPI leaves behind
-    /// when it is killed itself stands in the hosts' folder.
+    /// when it is killed itself stands in the hosts' folder. Ranks have time to end properly only if mpirun `isPatient`.
     func start(
-        _ layout: [Int], _ arguments: [String], isPatient: Bool = true, environment: [String: String] = [:]
+        _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:]
     ) throws -> Tool.Running {
         let places = zip(names, layout).filter { $1 > 0 }.map { "\($0):\($1)" }.joined(separator: ",")
         var command = [
@@ -93,8 +93,8 @@ extension Hosts {
             "--mca", "oob_tcp_keepalive_time", "12", "--mca", "oob_tcp_keepalive_intvl", "1",
             "--mca", "oob_tcp_keepalive_probes", "2", "--mca", "pml", "ob1", "--mca", "plm_rsh_agent", Self.agent,
             "--mca", "orte_tmpdir_base", folder, "--mca", "mpi_yield_when_idle", "1",
-            // Seconds between SIGTERM and SIGKILL, which mpirun waits through several times.
-            "--mca", "odls_base_sigkill_timeout", isPatient ? "1" : "0",
+            // Seconds between SIGTERM and SIGKILL; mpirun waits through them several times.
+            "--mca", "odls_base_sigkill_timeout", isPatient ? "2" : "0",
         ]
         for name in environment.keys.sorted() { command += ["-x", name] }
         return try Tool(path: "/usr/bin/env").start(
@@ -168,11 +168,11 @@ struct HeldJob {
     /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once `isAtWork`: when a first chunk has been finished.
     /// Were all over by then, another is started: `attempt` is told how often that has happened.
     init(
-        _ hosts: Hosts, _ layout: [Int], holding rank: Int, isAtWork: () throws -> Bool,
+        _ hosts: Hosts, _ layout: [Int], holding rank: Int, isPatient: Bool = false, isAtWork: () throws -> Bool,
         attempt: (Int) throws -> [String]
     ) throws {
         for number in 0..<5 {
-            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"])
+            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"], isPatient: isPatient)
             let deadline = Date(timeIntervalSinceNow: 60)
             while running.process.isRunning, Date() < deadline {
                 guard try isAtWork() else {

@@ -78,7 +78,9 @@ extension MPIJobs {
         func killedRank() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2, 2], holding: 1, isAtWork: { place.hasPartial(of: "out") }) { attempt in
+            let job = try HeldJob(
+                hosts, [2, 2], holding: 1, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
+            ) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             let victim = try job.rank(3)
@@ -95,7 +97,9 @@ extension MPIJobs {
         func killedPCore() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 2], holding: 0, isAtWork: { place.hasPartial(of: "out") }) { attempt in
+            let job = try HeldJob(
+                hosts, [1, 2], holding: 0, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
+            ) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             for pcore in hosts.pcores() where pcore.rank == 2 { kill(pcore.pid, SIGKILL) }
@@ -131,7 +135,9 @@ extension MPIJobs {
         func cutCable() throws {
             let hosts = try Hosts(["alpha", "beta", "gamma"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1, 1], holding: 0, isAtWork: { place.hasPartial(of: "out") }) { attempt in
+            let job = try HeldJob(
+                hosts, [1, 1, 1], holding: 0, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
+            ) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out"), "--timeout", "5"]
                     + Self.block
             }
@@ -143,7 +149,9 @@ extension MPIJobs {
             #expect(try place.names() == ["in"])
         }
 
-        @Test("A file that shrinks or changes meanwhile", arguments: ["mmap", "mpi-io"], ["shrinks", "changes"])
+        @Test(
+            "A file that shrinks or changes meanwhile",
+            arguments: [("mmap", "shrinks"), ("mpi-io", "shrinks"), ("mmap", "changes")])
         func otherwiseMeanwhile(io: String, what: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
@@ -172,7 +180,9 @@ extension MPIJobs {
         func interrupted(signal: Int32) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1], holding: 1, isAtWork: { place.hasPartial(of: "out") }) { attempt in
+            let job = try HeldJob(
+                hosts, [1, 1], holding: 1, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
+            ) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             for member in hosts.processes() where member.command.first == "mpirun" { kill(member.pid, signal) }
