@@ -235,7 +235,8 @@ let mpi: [Target] = [
 // tests: one suite a target, in the folder of the tier it tests.
 let tests: [Target] = [
     // What suites that run the tools share.
-    .target(name: "ToolTesting", path: "tests/support", swiftSettings: swift),
+    .target(
+        name: "ToolTesting", path: "tests/support", exclude: ["hosts-room", "hosts-agent"], swiftSettings: swift),
     .testTarget(
         name: "MemoryTests", dependencies: ["PacketFSMemory", "CPacketFSShims", "ToolTesting", systemPackage],
         path: "tests/src/memory", swiftSettings: swift),
@@ -305,6 +306,7 @@ let tests: [Target] = [
         dependencies: ["yeet_afp_rx", "pfs_afxdp_tx", "ToolTesting"]
             + (hasDPDK ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"] : []),
         path: "tests/dev/dpdk", swiftSettings: swift),
+    .testTarget(name: "MPITests", dependencies: ["ToolTesting"], path: "tests/full_apps/pfs-mpi", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

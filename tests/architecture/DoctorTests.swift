@@ -48,11 +48,11 @@ import Testing
             "\(huge)-1048576kB/nr_hugepages": "2", "\(huge)-1048576kB/free_hugepages": "1",
             "sys/kernel/mm/transparent_hugepage/shmem_enabled": "always within_size [advise] never deny force",
             "sys/devices/system/node/node0/cpulist": "0", "sys/devices/system/node/node1/cpulist": "1",
-            "dev/pfs_fastpath": "", "dev/shm/x": "",
+            "dev/pfs_fastpath": "", "dev/shm/x": "", "usr/include/dpdk/rte_ethdev.h": "",
         ])
         for name in [
             "instruction set", "frequency governor", "memory", "huge pages, 2 MiB", "huge pages, 1 GiB",
-            "transparent huge pages", "NUMA", "named regions", "kernel modules", "module devices",
+            "transparent huge pages", "NUMA", "named regions", "kernel modules", "module devices", "DPDK",
         ] {
             let check = try report.check(name)
             #expect(check.state == "ok", "\(name): \(check.finding)")

@@ -71,6 +71,11 @@ public struct Tool: Sendable {
             (try? String(contentsOf: folder.appendingPathComponent("err"), encoding: .utf8)) ?? ""
         }
 
+        /// What has been written to standard output so far.
+        public var outputSoFar: String {
+            (try? String(contentsOf: folder.appendingPathComponent("out"), encoding: .utf8)) ?? ""
+        }
+
         /// Whether it ended within that time.
         public func wait(seconds: Double) -> Bool {
             let deadline = Date(timeIntervalSinceNow: seconds)
@@ -136,6 +141,9 @@ public enum Processes {
         guard let status = status(of: pid) else { return false }
         return status.state != "Z" && status.state != "X"
     }
+
+    /// The process that started a process, or took it over.
+    public static func parent(of pid: pid_t) -> pid_t? { status(of: pid)?.parent }
 
     private static func all(where isWanted: (pid_t) -> Bool) -> [pid_t] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []

@@ -87,7 +87,10 @@ struct MPIApply: ParsableCommand {
             status = failure.exit
         } catch let signal as Interrupted {
             job.discard()
-            if world.rank == 0 { job.tell("interrupted; " + job.whatIsLeft) }
+            if world.rank == 0 {
+                let why = signal.signal == SIGINT ? "interrupted" : "told to end (signal \(signal.signal))"
+                job.tell("\(why), or another rank has ended; \(job.whatIsLeft)")
+            }
             Glibc._exit(128 + signal.signal)
         } catch let error as CutOff {
             job.tell(error.description)

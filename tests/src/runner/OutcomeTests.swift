@@ -143,5 +143,31 @@ struct OutcomeTests {
         let result = try #require(document["result"] as? [String: Any])
         #expect(result["hole_bytes"] as? Int == 40 && result["ready_ns"] as? Int == 6)
         #expect(result["passes_ns"] as? [Int] == [100, 150] && result["mode"] as? String == "staged")
+
+        struct More: Encodable { let color: String }
+        let extended = try #require(
+            try JSONSerialization.jsonObject(
+                with: Data(
+                    twice.json(
+                        tool: "other", check: nil, warnings: [], config: More(color: "red"), result: More(color: "blue")
+                    ).utf8)) as? [String: Any])
+        #expect(extended["tool"] as? String == "other")
+        let (config, more) = (extended["config"] as? [String: Any], extended["result"] as? [String: Any])
+        #expect(config?["color"] as? String == "red" && config?["block_bytes"] as? Int == 100)
+        #expect(more?["color"] as? String == "blue" && more?["hole_bytes"] as? Int == 40)
+    }
+
+    @Test("What another run has done counts as done, but not as this run's speed")
+    func resumed() throws {
+        var configuration = ApplyConfiguration(program: try Program(parsing: "counteq:0"), input: .file("/f"))
+        configuration.blockByteCount = 10
+        var totals = ChunkTotals(program: configuration.program, blockByteCount: 10, end: 40)
+        totals.add(ChunkResult(range: 0..<40, values: [1, 2, 3, 4], holeBytes: 0))
+        let outcome = ApplyOutcome(
+            configuration, mode: .window, run: ChunkRunOutcome(isa: .portable, pcoreCPUs: [0]), totals: totals,
+            passNanoseconds: [10], comparison: nil, resumedByteCount: 30)
+        #expect(outcome.bytes == 40 && outcome.totals == [10] && outcome.workedBytes == 10)
+        #expect(outcome.megabytesPerSecond == 1000)
+        #expect(outcome.resultLines.contains("  counteq:0   10"))
     }
 }

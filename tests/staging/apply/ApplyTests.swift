@@ -47,6 +47,20 @@ struct ApplyTests {
         #expect(try place.names() == ["digests", "filtered", "in", "out"], "nothing else is left")
     }
 
+    @Test("Passes of a program that writes are applied to each block, whichever way it comes", arguments: [1, 2, 5])
+    func passes(count: Int) throws {
+        let place = try Workplace()
+        let bytes = randomBytes(10_000, seed: 6)
+        let file = try place.file("in", bytes)
+        let step = UInt8(truncatingIfNeeded: 7 * count)
+        let arguments = ["--prog", "add:7", "--passes", "\(count)", "--block", "4K", "--out", place.path("out")]
+        #expect(try tool.run([file] + arguments).status == 0)
+        #expect(try place.bytes("out") == bytes.map { $0 &+ step })
+        let piped = try tool.run(["-"] + arguments, wrapper: ["/bin/sh", "-c", "cat \(file) | \"$0\" \"$@\""])
+        #expect(piped.status == 0, "\(piped.errors)")
+        #expect(try place.bytes("out") == bytes.map { $0 &+ step })
+    }
+
     /// The rows of a file of digests.
     private func digests(_ place: Workplace, _ program: String) throws -> [[UInt64]] {
         let steps = try Program(parsing: program).reducers

@@ -5,6 +5,7 @@ import SystemPackage
 
 /// The input of a run.
 public final class ApplySource {
+    /// What kinds there are.
     public enum Kind {
         /// A regular file and its size when the run began.
         case file(FileDescriptor, byteCount: Int)

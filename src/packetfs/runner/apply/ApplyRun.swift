@@ -56,7 +56,7 @@ public struct ApplyOutcome: Sendable {
     public let differences: [BlockDifference]?
 
     /// Bytes of the range that were done by another run before.
-    public let resumedByteCount: UInt64
+    public var resumedByteCount: UInt64 = 0
 
     /// The payload of all passes.
     public var passedBytes: UInt64 { bytes * UInt64(passNanoseconds.count) }
@@ -173,7 +173,7 @@ public final class ApplyRun {
             blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
             passNanoseconds: passes, readyNanoseconds: work.readyNanoseconds, records: work.records,
             restarts: work.restarts,
-            backing: backing, differences: comparison?.differences, resumedByteCount: 0)
+            backing: backing, differences: comparison?.differences)
     }
 
     // MARK: - Results

@@ -1,0 +1,201 @@
+import Foundation
+import Testing
+import ToolTesting
+
+extension MPIJobs {
+    @Suite("Journal", .serialized)
+    struct JournalTests {
+        static let shape = ["--block", "64", "--chunk", "64K"]
+
+        private func input(_ place: Workplace, _ attempt: Int) throws -> String {
+            try place.file("in", randomBytes((2 << 20) << (2 * attempt), seed: 51))
+        }
+
+        /// Bytes of a journal that has so much in it that `count` chunks must be among it.
+        private func size(_ place: Workplace) -> Int { place.size("journal") }
+
+        /// Waits until the journal has grown `count` times.
+        private func waitForChunks(_ count: Int, _ job: HeldJob, _ place: Workplace) -> Bool {
+            var last = 0
+            var growths = -1
+            return job.waits {
+                let now = size(place)
+                if now > last { (last, growths) = (now, growths + 1) }
+                return growths >= count
+            }
+        }
+
+        /// What a job is killed by.
+        enum Blow: String, CaseIterable { case rank0, another, everything }
+
+        @Test(
+            "Killed at any moment, a job goes on where it was, and ends as if nothing had been",
+            arguments: Blow.allCases, 0..<2)
+        func resume(blow: Blow, round: Int) throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let isDigests = round == 0
+            let output = isDigests ? ["--digests", place.path("result")] : ["--out", place.path("result")]
+            let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"] + Self.shape
+            let journal = ["--journal", place.path("journal")]
+            let job = try HeldJob(hosts, [2, 2], holding: 2) { attempt in
+                [try input(place, attempt)] + program + output + journal
+            }
+            #expect(waitForChunks(round == 0 ? 1 : 5, job, place))
+            for member in hosts.processes() {
+                switch blow {
+                case .rank0:
+                    if hosts.ranks().contains(where: { $0.pid == member.pid }), member.rank == 0 {
+                        kill(member.pid, SIGKILL)
+                    }
+                case .another:
+                    if hosts.ranks().contains(where: { $0.pid == member.pid }), member.rank == 3 {
+                        kill(member.pid, SIGKILL)
+                    }
+                case .everything: kill(member.pid, SIGKILL)
+                }
+            }
+            let killed = try job.running.finish()
+            #expect(killed.status != 0)
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            #expect(!FileManager.default.fileExists(atPath: place.path("result")), "no result before all is done")
+
+            let file = place.path("in")
+            let refused = try hosts.run([1, 1], [file] + program + output + journal)
+            #expect(refused.status == 64 || refused.status == 73, "\(refused)")
+            #expect(refused.errors.contains("--resume"), "\(refused)")
+            let resumed = try hosts.run([1, 2], [file] + program + output + journal + ["--resume"])
+            try #require(resumed.status == 0, "\(resumed)")
+            #expect(try resumed.result()["resumed_chunks"] as? Int ?? 0 > 0)
+            let expected = try single.run(
+                [file] + program.filter { $0 != "--chunk" && $0 != "64K" }
+                    + [isDigests ? "--digests" : "--out", place.path("expected")])
+            #expect(try resumed.totals() == expected.totals())
+            #expect(try place.bytes("result") == place.bytes("expected"))
+            #expect(try place.names() == ["expected", "in", "result"])
+        }
+
+        /// A folder with a file, a journal of a job that was killed, and its partial output.
+        private func interrupted(_ hosts: Hosts) throws -> Workplace {
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [2], holding: 1) { attempt in
+                [try input(place, attempt)] + arguments(place)
+            }
+            #expect(waitForChunks(3, job, place))
+            for member in hosts.processes() { kill(member.pid, SIGKILL) }
+            #expect(try job.running.finish().status != 0)
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            return place
+        }
+
+        private func arguments(_ place: Workplace) -> [String] {
+            ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result"), "--journal", place.path("journal")]
+                + Self.shape
+        }
+
+        @Test("A damaged journal is refused, or its sound part used: what comes out is right")
+        func damaged() throws {
+            let hosts = try Hosts(["solo"])
+            let place = try interrupted(hosts)
+            let file = place.path("in")
+            let sound = try place.bytes("journal")
+            let names = try place.names()
+            let kept = try names.filter { !["in", "journal"].contains($0) }.map { ($0, try place.bytes($0)) }
+            #expect(
+                try single.run([file, "--prog", "add:3,crc32c,xor:7", "--block", "64", "--out", place.path("expected")])
+                    .status == 0)
+            let expected = try place.bytes("expected")
+            let noise = randomBytes(64, seed: 99).map(Int.init)
+            var refused = 0
+            for index in 0..<12 {
+                var bytes = sound
+                // Near the beginning, anywhere, and at the end.
+                let position =
+                    [index, noise[index] << 8 | noise[index + 20], sound.count - 1 - index][index % 3] % sound.count
+                switch index % 4 {
+                case 0: bytes[position] ^= UInt8(1 << (index % 8))
+                case 1: bytes = Array(bytes[..<position])
+                case 2: bytes.remove(at: position)
+                default: bytes.insert(UInt8(noise[index + 40]), at: position)
+                }
+                _ = try place.file("journal", bytes)
+                for (name, content) in kept { _ = try place.file(name, content) }
+                let result = try hosts.run([2], [file, "--resume"] + arguments(place))
+                if result.status == 0 {
+                    #expect(try place.bytes("result") == expected, "\(index) at \(position)")
+                    try place.remove("result")
+                } else {
+                    #expect([64, 65].contains(result.status), "\(index) at \(position): \(result)")
+                    #expect(result.errors.contains(place.path("journal")), "\(index) at \(position): \(result)")
+                    #expect(result.count("pfs_mpi_apply: ") == 1, "\(index) at \(position): \(result)")
+                    #expect(try place.bytes("journal") == bytes, "a journal that is refused stays as it is")
+                    refused += 1
+                }
+            }
+            #expect(refused > 0)
+        }
+
+        @Test("A journal of other work, or of a file that has changed since, is refused")
+        func foreign() throws {
+            let hosts = try Hosts(["solo"])
+            let place = try interrupted(hosts)
+            let file = place.path("in")
+            let journal = try place.bytes("journal")
+            func refuse(_ arguments: [String], _ what: String) throws {
+                let result = try hosts.run([2], arguments + ["--journal", place.path("journal"), "--resume"])
+                #expect([64, 65].contains(result.status), "\(what): \(result)")
+                #expect(result.errors.contains(place.path("journal")), "\(what): \(result)")
+                #expect(try place.bytes("journal") == journal, "\(what)")
+            }
+            let other = try place.file("other", randomBytes(place.size("in"), seed: 1))
+            let out = ["--out", place.path("result")]
+            let shape = Self.shape
+            try refuse([other, "--prog", "add:3,crc32c,xor:7"] + out + shape, "another file")
+            try refuse([file, "--prog", "add:4,crc32c,xor:7"] + out + shape, "another program")
+            try refuse(
+                [file, "--prog", "add:3,crc32c,xor:7", "--block", "128", "--chunk", "64K"] + out, "another block")
+            try refuse([file, "--prog", "add:3,crc32c,xor:7", "--passes", "2"] + out + shape, "other passes")
+            try refuse([file, "--prog", "add:3,crc32c,xor:7", "--range-off", "64"] + out + shape, "another range")
+            try refuse(
+                [file, "--prog", "add:3,crc32c,xor:7", "--out", place.path("elsewhere")] + shape, "another output")
+            let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
+            try handle.write(contentsOf: Data([1, 2, 3]))
+            try handle.close()
+            try refuse([file, "--prog", "add:3,crc32c,xor:7"] + out + shape, "the file has changed")
+        }
+
+        @Test("Where there is no journal yet, --resume begins at the beginning; at the end none is left")
+        func fresh() throws {
+            let hosts = try Hosts(["solo"])
+            let place = try Workplace()
+            let file = try input(place, 0)
+            let result = try hosts.run([3], [file, "--resume", "--json"] + arguments(place))
+            #expect(result.status == 0, "\(result)")
+            #expect(try result.result()["resumed_chunks"] as? Int == 0)
+            #expect(try place.names() == ["in", "result"])
+        }
+
+        @Test("Of two jobs on one output at the same time, one is refused or waits in vain; what comes out is right")
+        func twoJobs() throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let program = ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result")] + Self.shape
+            let job = try HeldJob(hosts, [1, 1], holding: 1) { attempt in [try input(place, attempt)] + program }
+            let second = try hosts.run([1, 1], [place.path("in")] + program)
+            #expect(second.status == 73, "\(second)")
+            #expect(second.errors.contains(place.path("result")), "\(second)")
+            job.release()
+            let first = try job.running.finish()
+            #expect(first.status == 0, "\(first)")
+            #expect(
+                try single.run(
+                    [
+                        place.path("in"), "--prog", "add:3,crc32c,xor:7", "--block", "64", "--out",
+                        place.path("expected"),
+                    ]
+                ).status == 0)
+            #expect(try place.bytes("result") == place.bytes("expected"))
+            #expect(try place.names() == ["expected", "in", "result"])
+        }
+    }
+}

@@ -1,0 +1,183 @@
+import Foundation
+import Testing
+import ToolTesting
+
+extension MPIJobs {
+    @Suite("Trouble", .serialized)
+    struct TroubleTests {
+        /// Work for a job that is to be disturbed.
+        static let block = ["--block", "64", "--chunk", "64K"]
+
+        /// A file that is the larger the more often a smaller one was not enough.
+        private func input(_ place: Workplace, _ attempt: Int) throws -> String {
+            try place.file("in", randomBytes((2 << 20) << (2 * attempt), seed: 41))
+        }
+
+        @Test("Bad input ends with the right code, and says once what is wrong")
+        func badInput() throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let file = try place.file("in", Array("some bytes\n".utf8))
+            for (arguments, status, words) in [
+                (["FILE", "--op", "frobnicate"], 64, "unknown"), (["FILE", "--block", "0"], 64, "--block"),
+                (["FILE", "--chunk", "1000"], 64, "--chunk"), (["FILE", "--chunk", "0"], 64, "--chunk"),
+                (["FILE", "--io", "telepathy"], 64, "--io"), (["FILE", "--op", "xor"], 64, "--out"),
+                (["FILE", "--frobnicate"], 64, "--frobnicate"), (["-"], 64, "-"), ([], 64, "no input"),
+                (["FILE", "--resume"], 64, "--journal"), (["FILE.missing"], 66, "FILE.missing"), (["/"], 66, "folder"),
+                (["FILE", "--op", "xor", "--out", "/nowhere/x"], 73, "/nowhere/x"),
+                (["FILE", "--digests", "/nowhere/x"], 73, "/nowhere/x"), (["FILE", "--check", "FILE"], 64, "line 1"),
+                (["FILE", "--rank-csv", "/nowhere/x"], 73, "/nowhere/x"),
+                (["FILE", "--journal", "/nowhere/x"], 73, "/nowhere/x"),
+            ] {
+                let result = try hosts.run([2, 1], arguments.map { $0.replacingOccurrences(of: "FILE", with: file) })
+                #expect(result.status == Int32(status), "\(arguments): \(result)")
+                let message = words.replacingOccurrences(of: "FILE", with: file)
+                #expect(result.errors.contains(message), "\(arguments): \(result)")
+                #expect(
+                    result.count("pfs_mpi_apply: ") + result.count("Error: ") == 1, "\(arguments): \(result)")
+                #expect(try place.names() == ["in"], "\(arguments): nothing was written")
+            }
+            #expect(hosts.leftovers(after: 10).isEmpty)
+        }
+
+        @Test("A host that does not see the file, or another one, is named")
+        func otherFile() throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let file = try place.file("in", randomBytes(10_000, seed: 1))
+            let other = try place.file("other", randomBytes(9000, seed: 1))
+            try hosts.run(on: "beta", "mount", "--bind", other, file)
+            let different = try hosts.run([1, 1], [file])
+            #expect(different.status == 74 || different.status == 66, "\(different)")
+            #expect(different.errors.contains("on beta") && different.errors.contains(file), "\(different)")
+            try hosts.run(on: "beta", "mount", "-t", "tmpfs", "tmpfs", place.url.path)
+            let missing = try hosts.run([1, 1], [file])
+            #expect(missing.status == 66, "\(missing)")
+            #expect(missing.errors.contains("on beta") && missing.errors.contains(file), "\(missing)")
+            #expect(hosts.leftovers(after: 10).isEmpty)
+        }
+
+        @Test("A full disk at the output")
+        func fullDisk() throws {
+            let hosts = try Hosts(["solo"])
+            let place = try Workplace()
+            let file = try place.file("in", randomBytes(3 << 20, seed: 3))
+            let disk = place.path("disk")
+            try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: false)
+            try hosts.run(on: "solo", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
+            for arguments in [
+                ["--op", "xor", "--out", disk + "/out"], ["--block", "16", "--digests", disk + "/digests"],
+            ] {
+                let result = try hosts.run([2], [file] + arguments)
+                #expect(result.status == 74, "\(arguments): \(result)")
+                #expect(result.errors.contains("No space left"), "\(arguments): \(result)")
+                #expect(try hosts.run(on: "solo", "ls", "-A", disk) == "", "\(arguments)")
+            }
+        }
+
+        @Test("A rank that is killed is named with its host; nothing is left")
+        func killedRank() throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [2, 2], holding: 1) { attempt in
+                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
+            }
+            let victim = try job.rank(3)
+            #expect(victim.host == "beta")
+            kill(victim.pid, SIGKILL)
+            let result = try job.running.finish()
+            #expect(result.status == 128 + SIGKILL || result.status == 71, "\(result)")
+            #expect(result.errors.contains("rank 3") && result.errors.contains("beta"), "\(result)")
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            #expect(try place.names() == ["in"])
+        }
+
+        @Test("A pcore that is killed: the job ends, and says where")
+        func killedPCore() throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [1, 2], holding: 0) { attempt in
+                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
+            }
+            for pcore in hosts.pcores() where pcore.rank == 2 { kill(pcore.pid, SIGKILL) }
+            let result = try job.running.finish()
+            #expect(result.status == 71, "\(result)")
+            #expect(result.errors.contains("rank 2 on beta: "), "\(result)")
+            #expect(result.count("pfs_mpi_apply: ") == 1, "\(result)")
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            #expect(try place.names() == ["in"])
+        }
+
+        @Test("A pcore that is killed is replaced, if that is wanted, and each block still counts once")
+        func replacedPCore() throws {
+            let hosts = try Hosts(["solo"])
+            let place = try Workplace()
+            let program = ["--prog", "add:1,fnv", "--json"] + Self.block
+            let job = try HeldJob(hosts, [2], holding: 1) { attempt in
+                [try input(place, attempt), "--out", place.path("out"), "--restart-failed"] + program
+            }
+            for pcore in hosts.pcores() where pcore.rank == 1 { kill(pcore.pid, SIGKILL) }
+            let result = try job.running.finish()
+            #expect(result.status == 0, "\(result)")
+            #expect(try result.result()["restarts"] as? Int == 1)
+            let expected = try single.run(
+                [place.path("in"), "--prog", "add:1,fnv", "--json", "--block", "64", "--out", place.path("expected")])
+            #expect(try result.totals() == expected.totals())
+            #expect(try place.bytes("out") == place.bytes("expected"))
+        }
+
+        @Test("A host that is cut off is named; everything ends on both sides")
+        func cutCable() throws {
+            let hosts = try Hosts(["alpha", "beta", "gamma"])
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [1, 1, 1], holding: 0) { attempt in
+                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out"), "--timeout", "2"]
+                    + Self.block
+            }
+            try hosts.setCable(of: "gamma", isCut: true)
+            let result = try job.running.finish()
+            #expect(result.status == 71, "\(result)")
+            #expect(result.errors.contains("rank 2 on gamma"), "\(result)")
+            #expect(hosts.leftovers(after: 60).isEmpty)
+            #expect(try place.names() == ["in"])
+        }
+
+        @Test("A file that shrinks or changes meanwhile", arguments: ["mmap", "mpi-io"], ["shrinks", "changes"])
+        func otherwiseMeanwhile(io: String, what: String) throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [1, 1], holding: 0) { attempt in
+                [try input(place, attempt), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests")]
+                    + Self.block
+            }
+            if what == "shrinks" {
+                #expect(truncate(place.path("in"), 5) == 0)
+            } else {
+                let handle = try FileHandle(forWritingTo: place.url.appendingPathComponent("in"))
+                try handle.write(contentsOf: Data([1, 2, 3]))
+                try handle.close()
+            }
+            job.release()
+            let result = try job.running.finish()
+            #expect(result.status == 74, "\(result)")
+            #expect(result.errors.contains(" on alpha: ") || result.errors.contains(" on beta: "), "\(result)")
+            #expect(result.errors.contains(place.path("in")), "\(result)")
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            #expect(try place.names() == ["in"])
+        }
+
+        @Test("Ctrl-C at mpirun ends everything and leaves no output", arguments: [SIGINT, SIGTERM])
+        func interrupted(signal: Int32) throws {
+            let hosts = try Hosts(["alpha", "beta"])
+            let place = try Workplace()
+            let job = try HeldJob(hosts, [1, 1], holding: 1) { attempt in
+                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
+            }
+            for member in hosts.processes() where member.command.first == "mpirun" { kill(member.pid, signal) }
+            let result = try job.running.finish()
+            #expect(result.status != 0, "\(result)")
+            #expect(hosts.leftovers(after: 30).isEmpty)
+            #expect(try place.names() == ["in"])
+        }
+    }
+}
