@@ -436,7 +436,7 @@ def points(base):
 def picture(base, played):
     """Bytes per second over hosts, flat and in groups: bands are the formulas, marks the simulation."""
     width, height, left, top, right, bottom = 1000, 520, 90, 96, 30, 60
-    least_x, most_x, least_y, most_y = 1.0, 4.0, 11.0, 14.5
+    least_x, most_x, least_y, most_y = 1.0, 4.0, 10.5, 14.5
     def x(hosts):
         return left + (math.log10(hosts) - least_x) / (most_x - least_x) * (width - left - right)
 
@@ -460,13 +460,14 @@ def picture(base, played):
         'font-family="DejaVu Sans, Helvetica, Arial, sans-serif">',
         "<title>Rate over hosts, flat and in groups</title>", f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         text(left, 24, "Rate of a pass over a file in the hosts' memory: 512 MiB for each host", size=15)]
-    for power in (11, 12, 13, 14):
+    for power in (10, 11, 12, 13, 14):
         for part in range(1, 10):
             rate = part * 10.0 ** power
-            if rate <= 10 ** most_y:
+            if 10 ** least_y <= rate <= 10 ** most_y:
                 colour = "#bbbbbb" if part == 1 else "#eeeeee"
                 parts.append(f'<path d="M{left} {y(rate):.1f} H{width - right}" stroke="{colour}"/>')
-        parts.append(text(left - 8, y(10.0 ** power) + 4, f"{10 ** power / 1e12:g} TB/s", "end", 12))
+        if power > least_y:
+            parts.append(text(left - 8, y(10.0 ** power) + 4, f"{10 ** power / 1e12:g} TB/s", "end", 12))
     for hosts in (10, 100, 1000, 10_000):
         parts.append(f'<path d="M{x(hosts):.1f} {top} V{height - bottom}" stroke="#dddddd"/>')
         parts.append(text(x(hosts), height - bottom + 20, f"{hosts:,}", "middle", 12))

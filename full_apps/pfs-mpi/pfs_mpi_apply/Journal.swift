@@ -32,9 +32,10 @@ struct ChunkPlan {
         return chunk(number) == range ? number : nil
     }
 
-    /// The usual size: at most 64 MiB, and so that every rank gets sixteen, but not below 1 MiB; whole blocks.
+    /// The usual size: at most 64 MiB, and so that every rank gets 128 and none waits long for the last one in the end, but
+    /// not below 1 MiB; whole blocks.
     static func chunkByteCount(range: Range<UInt64>, ranks: Int, block: Int) -> Int {
-        let wanted = max(1 << 20, min(64 << 20, range.count / (16 * ranks)))
+        let wanted = max(1 << 20, min(64 << 20, range.count / (128 * ranks)))
         return max(1, wanted / block) * block
     }
 }

@@ -125,7 +125,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
             configuration, isa: try Kernels.selected(), cpus: cpus, report: report)
         let block = configuration.blockByteCount
         queue = SpanQueue(blockByteCount: block)
-        var blocks = max(1, min(work.blocksPerRecord(nil), chunkByteCount / block / (work.pcores * 4)))
+        var blocks = max(1, min(work.blocksPerRecord(nil), chunkByteCount / block / (work.pcores * 2)))
         if case .window = input {
             // Small enough that pcores do not wait long for the first one, and that every pcore gets several.
             blocks = max(
@@ -188,9 +188,10 @@ public final class ChunkRun<Driver: ChunkDriver> {
         try work.end(&group)
     }
 
-    /// Asks for a chunk if there is too little to do for pcores to be busy until the next one is here.
+    /// Asks for a chunk if there is too little to do for pcores to be busy until the next one is here. What is claimed early
+    /// is what others may lack in the end.
     private func claim() throws -> Int {
-        guard !isExhausted, queue.count + unread.count < 2 * work.pcores else { return 0 }
+        guard !isExhausted, spans.count + unread.count < 2 * work.pcores else { return 0 }
         switch try driver.claim() {
         case .pending: return 0
         case .exhausted: isExhausted = true
