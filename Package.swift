@@ -306,7 +306,9 @@ let tests: [Target] = [
         dependencies: ["yeet_afp_rx", "pfs_afxdp_tx", "ToolTesting"]
             + (hasDPDK ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"] : []),
         path: "tests/dev/dpdk", swiftSettings: swift),
-    .testTarget(name: "MPITests", dependencies: ["ToolTesting"], path: "tests/full_apps/pfs-mpi", swiftSettings: swift),
+    .testTarget(
+        name: "MPITests", dependencies: ["pfs_apply", "ToolTesting"] + (hasMPI ? ["pfs_mpi_apply"] : []),
+        path: "tests/full_apps/pfs-mpi", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

@@ -18,7 +18,10 @@ struct MPIApply: ParsableCommand {
         } catch {
             // One of many ranks that are all told the same speaks for them.
             if Launcher.speaks || error is ExitCode { exit(withError: error) }
-            Glibc.exit(exitCode(for: error).rawValue)
+            let status = exitCode(for: error).rawValue
+            // The first rank that ends so makes mpirun end all others, and the one that speaks may not have spoken yet.
+            if status != 0 { sleep(2) }
+            Glibc.exit(status)
         }
     }
 
