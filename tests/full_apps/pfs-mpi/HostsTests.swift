@@ -23,7 +23,7 @@ struct HostsTests {
     func cable() throws {
         let hosts = try Hosts(["alpha", "beta"])
         try hosts.setCable(of: "beta", isCut: true)
-        #expect(try !hosts.send(1, from: "alpha", to: "beta"))
+        #expect(try !hosts.send(1, from: "alpha", to: "beta", within: 1))
         try hosts.setCable(of: "beta", isCut: false)
         #expect(try hosts.send(1, from: "alpha", to: "beta"))
     }
@@ -58,12 +58,14 @@ struct HostsTests {
 }
 
 extension Hosts {
-    /// Sends so many bytes over TCP; whether they came. A host that does not answer is given up after 2 s.
-    fileprivate func send(_ count: Int, from sender: String, to receiver: String) throws -> Bool {
+    /// Sends so many bytes over TCP; whether they came. A host that does not answer is given up after so many seconds.
+    fileprivate func send(
+        _ count: Int, from sender: String, to receiver: String, within seconds: Int = 60
+    ) throws -> Bool {
         let script = """
             import socket, sys
             listener = socket.create_server((sys.argv[1], 0))
-            listener.settimeout(10)
+            listener.settimeout(90)
             print(listener.getsockname()[1], flush=True)
             try:
                 connection = listener.accept()[0]
@@ -75,8 +77,16 @@ extension Hosts {
             sys.exit(0 if count == int(sys.argv[2]) else 4)
             """
         let sending = """
-            import socket, sys
-            connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2)
+            import socket, sys, time
+            deadline = time.monotonic() + int(sys.argv[4])
+            while True:
+                try:
+                    connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2)
+                    break
+                except OSError:
+                    # Nobody has answered for the address, which is remembered for a moment.
+                    if time.monotonic() > deadline:
+                        sys.exit(3)
             connection.sendall(bytes(int(sys.argv[3])))
             """
         let address = address(of: receiver)
@@ -85,7 +95,7 @@ extension Hosts {
         while !listening.outputSoFar.hasSuffix("\n"), listening.process.isRunning, Date() < deadline { usleep(1000) }
         let port = listening.outputSoFar.trimmingCharacters(in: .whitespacesAndNewlines)
         let sent = try Tool(path: "/usr/bin/env").run(
-            wrapper(sender) + ["python3", "-c", sending, address, port, "\(count)"])
+            wrapper(sender) + ["python3", "-c", sending, address, port, "\(count)", "\(seconds)"])
         if sent.status != 0 { for listener in processes() { kill(listener.pid, SIGKILL) } }
         return try listening.finish().status == 0 && sent.status == 0
     }
