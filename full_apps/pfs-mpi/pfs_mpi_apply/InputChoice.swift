@@ -20,6 +20,12 @@ struct InputChoice {
         0x0116_1970: "GFS2", 0xAAD7_AAEA: "PanFS", 0x2003_0528: "PVFS2",
     ]
 
+    /// What the file system that holds a file is called, if it is reached over a network.
+    static func remoteFileSystem(of file: FileDescriptor) -> String? {
+        var status = pfs_file_system()
+        return pfs_file_system(file.rawValue, &status) == 0 ? remote[status.magic] : nil
+    }
+
     init(_ access: Access, because reason: String) { (self.access, self.reason) = (access, reason) }
 
     /// - Parameters:
@@ -34,8 +40,7 @@ struct InputChoice {
         } else if let wanted {
             (access, reason) = (wanted, "as asked for")
         } else {
-            var status = pfs_file_system()
-            guard pfs_file_system(file.rawValue, &status) == 0, let name = Self.remote[status.magic] else {
+            guard let name = Self.remoteFileSystem(of: file) else {
                 (access, reason) = (.mmap, "a local file system, and the program only reads")
                 return
             }

@@ -1,4 +1,5 @@
 import Glibc
+import PacketFSRunner
 import PacketFSTools
 import SystemPackage
 
@@ -33,12 +34,19 @@ final class SharedOutput {
             if world.rank == 0 { try Self.prepare(partial, for: final, resumes: resumes) }
         }
         (file, identity) = try world.together {
-            let file = try MPIFile(partial, writes: true)
             var status = stat()
-            guard stat(partial, &status) == 0 else {
-                throw ToolError(.cannotCreate, "\(partial): \(Errno(rawValue: errno))")
+            do {
+                // MPI does not say what the file is, nor on which file system.
+                let look = try FileDescriptor.open(FilePath(partial), .readOnly, options: .closeOnExec)
+                defer { try? look.close() }
+                fstat(look.rawValue, &status)
+                let piece =
+                    InputChoice.remoteFileSystem(of: look) == nil ? OutputFile.writeByteCount(look) : Int.max
+                let file = try MPIFile(partial, writes: true, pieceByteCount: piece)
+                return (file, (status.st_dev, status.st_ino))
+            } catch let error as Errno {
+                throw ToolError(.cannotCreate, "\(partial): \(error)")
             }
-            return (file, (status.st_dev, status.st_ino))
         }
     }
 

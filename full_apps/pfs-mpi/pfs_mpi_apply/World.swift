@@ -397,9 +397,14 @@ final class MPIFile {
     private var handle: OpaquePointer?
     private let name: String
 
+    private let pieceByteCount: Int
+
     /// Opens a file that exists; `path` is absolute.
-    init(_ path: String, writes: Bool) throws(ToolError) {
+    ///
+    /// - Parameter pieceByteCount: the most that one call writes.
+    init(_ path: String, writes: Bool, pieceByteCount: Int = .max) throws(ToolError) {
         name = path
+        self.pieceByteCount = pieceByteCount
         let code = pfs_mpi_open(path, writes ? 1 : 0, &handle)
         guard code == 0 else {
             throw ToolError(
@@ -427,7 +432,8 @@ final class MPIFile {
         while done < memory.count {
             var put = 0
             let code = pfs_mpi_write(
-                handle, memory.baseAddress! + done, memory.count - done, offset + UInt64(done), &put)
+                handle, memory.baseAddress! + done, min(pieceByteCount, memory.count - done), offset + UInt64(done),
+                &put)
             guard code == 0 else { throw ToolError(.io, "cannot write \(name): \(World.errorText(code))") }
             guard put > 0 else { throw ToolError(.io, "cannot write \(name): there is no room") }
             done += put

@@ -50,7 +50,7 @@ enum BlockStorage {
                     input: try file(files.input), output: files.output,
                     memory: UnsafeMutableRawBufferPointer(rebasing: bytes[pcore * staging..<(pcore + 1) * staging]),
                     outputShift: parameters.outputShift,
-                    writeByteCount: files.output.map(StagedFile.writeByteCount) ?? staging))
+                    writeByteCount: files.output.map(OutputFile.writeByteCount) ?? staging))
         }
     }
 }
@@ -81,17 +81,6 @@ struct StagedFile {
     let outputShift: UInt64
     /// The most that one call writes.
     let writeByteCount: Int
-
-    /// How much to write to `output` at a time.
-    ///
-    /// A file system on a disk takes as large a piece of memory for its page cache as a call brings, if it can. A virtual machine's free large
-    /// pieces are often not backed by the host, which gives them page by page: in one, ext4 took 12 to 16 s for 4 GiB in
-    /// calls of 1 MiB, and 2.5 to 3 s in calls of 16 KiB. tmpfs takes single pages in any case, so there it is the calls that cost.
-    static func writeByteCount(_ output: FileDescriptor) -> Int {
-        var status = pfs_file_system()
-        let isTmpfs = pfs_file_system(output.rawValue, &status) == 0 && status.magic == Int64(PFS_TMPFS_MAGIC)
-        return isTmpfs ? 1 << 20 : 16 << 10
-    }
 
     /// How many of `descriptors`, from the first on, lie one behind the other in the file and fit into memory together.
     func groupCount(_ descriptors: UnsafeBufferPointer<Descriptor>.SubSequence) -> Int {

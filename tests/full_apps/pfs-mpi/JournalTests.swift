@@ -38,7 +38,7 @@ extension MPIJobs {
             let output = isDigests ? ["--digests", place.path("result")] : ["--out", place.path("result")]
             let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"] + Self.shape
             let journal = ["--journal", place.path("journal")]
-            let job = try HeldJob(hosts, [2, 2], holding: 2) { attempt in
+            let job = try HeldJob(hosts, [2, 2], holding: 2, sign: place.path("journal")) { attempt in
                 [try input(place, attempt)] + program + output + journal
             }
             #expect(waitForChunks(round == 0 ? 1 : 5, job, place))
@@ -78,7 +78,7 @@ extension MPIJobs {
         /// A folder with a file, a journal of a job that was killed, and its partial output.
         private func interrupted(_ hosts: Hosts) throws -> Workplace {
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2], holding: 1) { attempt in
+            let job = try HeldJob(hosts, [2], holding: 1, sign: place.path("journal")) { attempt in
                 [try input(place, attempt)] + arguments(place)
             }
             #expect(waitForChunks(3, job, place))
@@ -127,7 +127,7 @@ extension MPIJobs {
                 } else {
                     #expect([64, 65].contains(result.status), "\(index) at \(position): \(result)")
                     #expect(result.errors.contains(place.path("journal")), "\(index) at \(position): \(result)")
-                    #expect(result.count("pfs_mpi_apply: ") == 1, "\(index) at \(position): \(result)")
+                    #expect(result.complaints.count == 1, "\(index) at \(position): \(result)")
                     #expect(try place.bytes("journal") == bytes, "a journal that is refused stays as it is")
                     refused += 1
                 }
@@ -180,7 +180,9 @@ extension MPIJobs {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
             let program = ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result")] + Self.shape
-            let job = try HeldJob(hosts, [1, 1], holding: 1) { attempt in [try input(place, attempt)] + program }
+            let job = try HeldJob(hosts, [1, 1], holding: 1, sign: place.path(".result.pfs-partial")) { attempt in
+                [try input(place, attempt)] + program
+            }
             let second = try hosts.run([1, 1], [place.path("in")] + program)
             #expect(second.status == 73, "\(second)")
             #expect(second.errors.contains(place.path("result")), "\(second)")

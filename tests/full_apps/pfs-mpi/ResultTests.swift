@@ -15,8 +15,7 @@ extension MPIJobs {
 
         /// What both tools make of a file must be alike: digests, output and totals, and nothing else may be left.
         private func compare(
-            _ hosts: Hosts, _ layout: [Int], _ program: String, _ bytes: [UInt8], extra: [String] = [],
-            mpirun: [String] = []
+            _ hosts: Hosts, _ layout: [Int], _ program: String, _ bytes: [UInt8], extra: [String] = []
         ) throws {
             let place = try Workplace()
             let file = try place.file("in", bytes)
@@ -29,7 +28,7 @@ extension MPIJobs {
                 let expected = try single.run(common + [output.option, place.path("expected")])
                 try #require(expected.status == 0, "\(expected)")
                 let got = try hosts.run(
-                    layout, common + ["--chunk", "16K", output.option, place.path(output.name)] + extra, mpirun: mpirun)
+                    layout, common + ["--chunk", "16K", output.option, place.path(output.name)] + extra)
                 try #require(got.status == 0, "\(what): \(got)")
                 #expect(got.errors == "", "\(what)")
                 #expect(try got.totals() == expected.totals(), "\(what)")
@@ -123,7 +122,7 @@ extension MPIJobs {
             #expect(hosts.leftovers(after: 10).isEmpty)
         }
 
-        @Test("Input by mapping and by MPI-IO is the same", arguments: ["auto", "mmap", "mpi-io"])
+        @Test("Input by mapping and by MPI-IO is the same", arguments: ["mmap", "mpi-io"])
         func io(way: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             try compare(
@@ -151,7 +150,7 @@ extension MPIJobs {
                 let got = try hosts.run([1, 2], read + ["--digests", place.path("got")])
                 #expect(got.status == 0, "\(got)")
                 #expect(try got.totals() == expected.totals())
-                #expect((try got.result()["passes_ns"] as? [Any])?.count == 3)
+                #expect((try got.result()["passes_ns"] as? [Any])?.count == (length > 0 ? 3 : 1))
                 #expect(try place.bytes("got") == place.bytes("expected"), "\(offset) \(length)")
                 #expect(try single.run(write + ["--out", place.path("expected")]).status == 0)
                 #expect(try hosts.run([2, 1], write + ["--out", place.path("got")]).status == 0)

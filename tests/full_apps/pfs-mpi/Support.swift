@@ -64,7 +64,7 @@ extension Hosts {
     /// Starts a job as its user would, from the first host: `layout` is the number of ranks on each. What Open MPI leaves behind
     /// when it is killed itself stands in the hosts' folder.
     func start(
-        _ layout: [Int], _ arguments: [String], mpirun options: [String] = [], environment: [String: String] = [:]
+        _ layout: [Int], _ arguments: [String], isPatient: Bool = true, environment: [String: String] = [:]
     ) throws -> Tool.Running {
         let places = zip(names, layout).filter { $1 > 0 }.map { "\($0):\($1)" }.joined(separator: ",")
         var command = [
@@ -73,19 +73,21 @@ extension Hosts {
             "--mca", "oob_tcp_keepalive_time", "6", "--mca", "oob_tcp_keepalive_intvl", "1",
             "--mca", "oob_tcp_keepalive_probes", "2", "--mca", "pml", "ob1", "--mca", "plm_rsh_agent", Self.agent,
             "--mca", "orte_tmpdir_base", folder, "--mca", "mpi_yield_when_idle", "1",
+            // Seconds between SIGTERM and SIGKILL, which mpirun waits through several times.
+            "--mca", "odls_base_sigkill_timeout", isPatient ? "1" : "0",
         ]
         for name in environment.keys.sorted() { command += ["-x", name] }
         return try Tool(path: "/usr/bin/env").start(
-            command + options + [tool.path] + arguments,
+            command + [tool.path] + arguments,
             environment: self.environment.merging(Self.asRoot) { $1 }.merging(environment) { $1 },
             wrapper: wrapper(names[0]))
     }
 
     /// Runs a job to its end.
     func run(
-        _ layout: [Int], _ arguments: [String], mpirun options: [String] = [], environment: [String: String] = [:]
+        _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:]
     ) throws -> Tool.Result {
-        try start(layout, arguments, mpirun: options, environment: environment).finish()
+        try start(layout, arguments, isPatient: isPatient, environment: environment).finish()
     }
 
     /// mpirun refuses to work for root otherwise.
@@ -115,8 +117,10 @@ extension Tool.Result {
     /// The rows of a table in the result.
     func rows(_ name: String) throws -> [[String: Any]] { try #require(try result()[name] as? [[String: Any]]) }
 
-    /// How often standard error holds a text.
-    func count(_ text: String) -> Int { errors.components(separatedBy: text).count - 1 }
+    /// What the tool itself has said on standard error, be it through its parser.
+    var complaints: [Substring] {
+        errors.split(separator: "\n").filter { $0.hasPrefix("pfs_mpi_apply: ") || $0.hasPrefix("Error: ") }
+    }
 }
 
 /// A sum over the rows of a table.
@@ -135,39 +139,43 @@ extension Hosts.Member {
 /// Every job was over before anything could be done to it.
 struct TooQuick: Error {}
 
-/// A job that cannot end: the pcores of one of its ranks are stopped, with a part of the work in their hands.
+/// A job that cannot end: the pcores of one of its ranks are stopped, while it is at work.
 struct HeldJob {
     let running: Tool.Running
     let hosts: Hosts
     private let held: [Hosts.Member]
 
-    /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once `isAtWork`. Were all over by then, another would
-    /// have to be started: `attempt` is told how often that has happened.
+    /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once something is in the file `sign`, which the first
+    /// chunk that is finished brings about. Were all over by then, another is started: `attempt` is told how often that has happened.
     init(
-        _ hosts: Hosts, _ layout: [Int], holding rank: Int, mpirun options: [String] = [],
-        attempt: (Int) throws -> [String]
+        _ hosts: Hosts, _ layout: [Int], holding rank: Int, sign: String, attempt: (Int) throws -> [String]
     ) throws {
         for number in 0..<5 {
-            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"], mpirun: options)
+            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"])
             let deadline = Date(timeIntervalSinceNow: 60)
             while running.process.isRunning, Date() < deadline {
-                // All of them, so that each rank is past its start.
-                let pcores = hosts.pcores()
-                guard pcores.count == layout.reduce(0, +) else {
-                    usleep(1000)
+                guard Self.hasContent(sign) else {
+                    usleep(500)
                     continue
                 }
-                let held = pcores.filter { $0.rank == rank }
+                let held = hosts.pcores().filter { $0.rank == rank }
                 for pcore in held { kill(pcore.pid, SIGSTOP) }
-                usleep(1000)
-                guard !held.isEmpty, hosts.ranks().count == pcores.count else { break }
+                // All of them: none is at its end.
+                guard !held.isEmpty, hosts.pcores().count == layout.reduce(0, +), Self.hasContent(sign) else { break }
                 (self.running, self.hosts, self.held) = (running, hosts, held)
                 return
             }
+            for pcore in hosts.pcores() { kill(pcore.pid, SIGCONT) }
             let result = try running.finish()
             try #require(result.status == 0, "\(result)")
         }
         throw TooQuick()
+    }
+
+    /// Whether any bytes have been written to a file, which may have been given its full size before.
+    private static func hasContent(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_blocks > 0
     }
 
     /// Lets it go on.

@@ -33,8 +33,7 @@ extension MPIJobs {
                 #expect(result.status == Int32(status), "\(arguments): \(result)")
                 let message = words.replacingOccurrences(of: "FILE", with: file)
                 #expect(result.errors.contains(message), "\(arguments): \(result)")
-                #expect(
-                    result.count("pfs_mpi_apply: ") + result.count("Error: ") == 1, "\(arguments): \(result)")
+                #expect(result.complaints.count == 1, "\(arguments): \(result)")
                 #expect(try place.names() == ["in"], "\(arguments): nothing was written")
             }
             #expect(hosts.leftovers(after: 10).isEmpty)
@@ -79,7 +78,7 @@ extension MPIJobs {
         func killedRank() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2, 2], holding: 1) { attempt in
+            let job = try HeldJob(hosts, [2, 2], holding: 1, sign: place.path(".out.pfs-partial")) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             let victim = try job.rank(3)
@@ -96,14 +95,14 @@ extension MPIJobs {
         func killedPCore() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 2], holding: 0) { attempt in
+            let job = try HeldJob(hosts, [1, 2], holding: 0, sign: place.path(".out.pfs-partial")) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             for pcore in hosts.pcores() where pcore.rank == 2 { kill(pcore.pid, SIGKILL) }
             let result = try job.running.finish()
             #expect(result.status == 71, "\(result)")
             #expect(result.errors.contains("rank 2 on beta: "), "\(result)")
-            #expect(result.count("pfs_mpi_apply: ") == 1, "\(result)")
+            #expect(result.complaints.count == 1, "\(result)")
             #expect(hosts.leftovers(after: 30).isEmpty)
             #expect(try place.names() == ["in"])
         }
@@ -113,7 +112,7 @@ extension MPIJobs {
             let hosts = try Hosts(["solo"])
             let place = try Workplace()
             let program = ["--prog", "add:1,fnv", "--json"] + Self.block
-            let job = try HeldJob(hosts, [2], holding: 1) { attempt in
+            let job = try HeldJob(hosts, [2], holding: 1, sign: place.path(".out.pfs-partial")) { attempt in
                 [try input(place, attempt), "--out", place.path("out"), "--restart-failed"] + program
             }
             for pcore in hosts.pcores() where pcore.rank == 1 { kill(pcore.pid, SIGKILL) }
@@ -130,7 +129,7 @@ extension MPIJobs {
         func cutCable() throws {
             let hosts = try Hosts(["alpha", "beta", "gamma"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1, 1], holding: 0) { attempt in
+            let job = try HeldJob(hosts, [1, 1, 1], holding: 0, sign: place.path(".out.pfs-partial")) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out"), "--timeout", "2"]
                     + Self.block
             }
@@ -146,9 +145,11 @@ extension MPIJobs {
         func otherwiseMeanwhile(io: String, what: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1], holding: 0) { attempt in
-                [try input(place, attempt), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests")]
-                    + Self.block
+            let job = try HeldJob(hosts, [1, 1], holding: 0, sign: place.path("journal")) { attempt in
+                [
+                    try input(place, attempt), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests"),
+                    "--journal", place.path("journal"),
+                ] + Self.block
             }
             if what == "shrinks" {
                 #expect(truncate(place.path("in"), 5) == 0)
@@ -161,16 +162,15 @@ extension MPIJobs {
             let result = try job.running.finish()
             #expect(result.status == 74, "\(result)")
             #expect(result.errors.contains(" on alpha: ") || result.errors.contains(" on beta: "), "\(result)")
-            #expect(result.errors.contains(place.path("in")), "\(result)")
             #expect(hosts.leftovers(after: 30).isEmpty)
-            #expect(try place.names() == ["in"])
+            #expect(try place.names() == ["in", "journal"])
         }
 
         @Test("Ctrl-C at mpirun ends everything and leaves no output", arguments: [SIGINT, SIGTERM])
         func interrupted(signal: Int32) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1], holding: 1) { attempt in
+            let job = try HeldJob(hosts, [1, 1], holding: 1, sign: place.path(".out.pfs-partial")) { attempt in
                 [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
             }
             for member in hosts.processes() where member.command.first == "mpirun" { kill(member.pid, signal) }

@@ -26,14 +26,43 @@ public struct DigestHeader: Sendable, Equatable {
     /// The lines of a chunk's blocks.
     public func lines(_ chunk: ChunkResult) -> [UInt8] {
         var bytes: [UInt8] = []
-        for row in chunk.rows(self) { bytes += line(row).utf8 }
+        let steps = program.reducers
+        bytes.reserveCapacity(chunk.values.count * 20)
+        for row in chunk.rows(self) { Self.append(row, of: steps, to: &bytes) }
         return bytes
     }
 
-    func line(_ row: BlockRow) -> String {
-        var text = "\(row.offset),\(row.length)"
-        for (step, value) in zip(program.reducers, row.values) { text += "," + step.text(value) }
-        return text + "\n"
+    /// Appends a block's line. There may be very many of them.
+    static func append(_ row: BlockRow, of steps: [Step], to bytes: inout [UInt8]) {
+        append(row.offset, radix: 10, to: &bytes)
+        bytes.append(UInt8(ascii: ","))
+        append(UInt64(row.length), radix: 10, to: &bytes)
+        for (index, step) in steps.enumerated() {
+            bytes.append(UInt8(ascii: ","))
+            let value = row.values[row.values.startIndex + index]
+            switch step.op {
+            case .crc32c: append(value, radix: 16, digits: 8, to: &bytes)
+            case .fnv: append(value, radix: 16, digits: 16, to: &bytes)
+            default: append(value, radix: 10, to: &bytes)
+            }
+        }
+        bytes.append(UInt8(ascii: "\n"))
+    }
+
+    /// Appends a number, with zeros in front up to so many digits.
+    private static func append(_ value: UInt64, radix: UInt64, digits: Int = 1, to bytes: inout [UInt8]) {
+        let first = bytes.count
+        var rest = value
+        while rest > 0 || bytes.count - first < digits {
+            let digit = UInt8(truncatingIfNeeded: rest % radix)
+            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            rest /= radix
+        }
+        var (low, high) = (first, bytes.count - 1)
+        while low < high {
+            bytes.swapAt(low, high)
+            (low, high) = (low + 1, high - 1)
+        }
     }
 
     /// The lines before the first block's.
@@ -71,17 +100,17 @@ extension DigestHeader {
 /// Writes digests to a file that appears, whole, when it is finished.
 final class DigestWriter {
     private let output: OutputFile
-    private let header: DigestHeader
+    private let steps: [Step]
     private var buffer: [UInt8] = []
 
     init(_ path: FilePath, header: DigestHeader) throws(ToolError) {
         output = try OutputFile(path)
-        self.header = header
+        steps = header.program.reducers
         buffer = Array(header.text.utf8)
     }
 
     func append(_ row: BlockRow) throws(ToolError) {
-        buffer += header.line(row).utf8
+        DigestHeader.append(row, of: steps, to: &buffer)
         if buffer.count >= 1 << 16 { try flush() }
     }
 

@@ -99,6 +99,17 @@ public final class OutputFile {
         if replaces { _ = fsync(folder.rawValue) }
     }
 
+    /// How much to write to a file on this machine's disks or in its memory at a time.
+    ///
+    /// A file system on a disk takes as large a piece of memory for its page cache as a call brings, if it can. A virtual machine's free large
+    /// pieces are often not backed by the host, which gives them page by page: in one, ext4 took 12 to 16 s for 4 GiB in
+    /// calls of 1 MiB, and 2.5 to 3 s in calls of 16 KiB. tmpfs takes single pages in any case, so there it is the calls that cost.
+    public static func writeByteCount(_ output: FileDescriptor) -> Int {
+        var status = pfs_file_system()
+        let isTmpfs = pfs_file_system(output.rawValue, &status) == 0 && status.magic == Int64(PFS_TMPFS_MAGIC)
+        return isTmpfs ? 1 << 20 : 16 << 10
+    }
+
     private static func status(of path: FilePath) -> stat? {
         var found = stat()
         return stat(path.string, &found) == 0 ? found : nil

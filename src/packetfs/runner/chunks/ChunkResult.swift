@@ -28,7 +28,7 @@ public struct ChunkResult: Sendable, Equatable {
     func rows(_ header: DigestHeader) -> some Sequence<BlockRow> {
         let width = header.program.reducers.count
         let span = BlockSpan(sequence: 0, offset: range.lowerBound, byteCount: range.count)
-        return span.blocks(of: header.blockByteCount).lazy.enumerated().map { [values] index, block in
+        return span.blocks(of: header.blockByteCount).enumerated().lazy.map { [values] index, block in
             BlockRow(
                 offset: block.lowerBound, length: block.count, values: values[index * width..<(index + 1) * width])
         }
