@@ -180,7 +180,7 @@ class Model:
             # A leader asks while it has chunks left: they, and the batch that comes, may lie in its hands beside what its
             # ranks work on. Batches that shrink end with single chunks, unless a group is slower than they allow for.
             last = 1 if job.shrink and slowest >= 0.5 else job.k
-            return (1 + (job.low + last) / job.g) * longest + self.latency() + self.attention() + job.L1
+            return (1 + job.e + (job.low + last) / job.g) * longest + self.latency() + self.attention() + job.L1
         return longest * (1 + job.e) + self.latency() + self.attention()
 
     # The run
