@@ -137,7 +137,7 @@ extension MPIJobs {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
             let bytes = randomBytes(100_000, seed: 9)
-            for (offset, length) in [(0, 1), (4095, 2), (5, 9999), (77_777, 22_223), (100_000, 0)] {
+            for (offset, length) in [(4095, 2), (5, 77_777), (100_000, 0)] {
                 let file = try place.file("in", bytes)
                 let range = [
                     file, "--range-off", "\(offset)", "--range-len", "\(length)", "--block", "1K", "--json", "--passes",

@@ -43,6 +43,24 @@ final class Workplace {
         (try? FileManager.default.attributesOfItem(atPath: path(name))[.size] as? Int) ?? 0
     }
 
+    /// Whether any bytes have been written to the output that is in the making, which may have been given its size before.
+    func hasPartial(of name: String) -> Bool {
+        var status = stat()
+        return stat(path(".\(name).pfs-partial"), &status) == 0 && status.st_blocks > 0
+    }
+
+    /// Chunks in the file `journal`: how often the mark is there with which each begins.
+    func journalledChunks() -> Int {
+        let mark = Data("PFSCHNK1".utf8)
+        guard let data = FileManager.default.contents(atPath: path("journal")) else { return 0 }
+        var (count, rest) = (0, data[...])
+        while let found = rest.range(of: mark) {
+            count += 1
+            rest = rest[found.upperBound...]
+        }
+        return count
+    }
+
     /// Everything in the folder, hidden names too.
     func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: url.path).sorted() }
 }
@@ -62,19 +80,21 @@ func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
 
 extension Hosts {
     /// Starts a job as its user would, from the first host: `layout` is the number of ranks on each. What Open MPI leaves behind
-    /// when it is killed itself stands in the hosts' folder.
+    /// when it is killed itself stands in the hosts' folder. Ranks have time to end properly only if mpirun `isPatient`.
     func start(
-        _ layout: [Int], _ arguments: [String], isPatient: Bool = true, environment: [String: String] = [:]
+        _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:]
     ) throws -> Tool.Running {
         let places = zip(names, layout).filter { $1 > 0 }.map { "\($0):\($1)" }.joined(separator: ",")
         var command = [
-            "mpirun", "--oversubscribe", "--bind-to", "none", "-H", places, "-n", "\(layout.reduce(0, +))",
+            // The threads that tests run on block signals, and who is started by them inherits that.
+            "--default-signal", "mpirun", "--oversubscribe", "--bind-to", "none", "-H", places, "-n",
+            "\(layout.reduce(0, +))",
             // A cut cable is noticed within seconds. No search for hardware that is not there.
-            "--mca", "oob_tcp_keepalive_time", "6", "--mca", "oob_tcp_keepalive_intvl", "1",
+            "--mca", "oob_tcp_keepalive_time", "12", "--mca", "oob_tcp_keepalive_intvl", "1",
             "--mca", "oob_tcp_keepalive_probes", "2", "--mca", "pml", "ob1", "--mca", "plm_rsh_agent", Self.agent,
             "--mca", "orte_tmpdir_base", folder, "--mca", "mpi_yield_when_idle", "1",
-            // Seconds between SIGTERM and SIGKILL, which mpirun waits through several times.
-            "--mca", "odls_base_sigkill_timeout", isPatient ? "1" : "0",
+            // Seconds between SIGTERM and SIGKILL; mpirun waits through them several times.
+            "--mca", "odls_base_sigkill_timeout", isPatient ? "2" : "0",
         ]
         for name in environment.keys.sorted() { command += ["-x", name] }
         return try Tool(path: "/usr/bin/env").start(
@@ -145,23 +165,24 @@ struct HeldJob {
     let hosts: Hosts
     private let held: [Hosts.Member]
 
-    /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once something is in the file `sign`, which the first
-    /// chunk that is finished brings about. Were all over by then, another is started: `attempt` is told how often that has happened.
+    /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once `isAtWork`: when a first chunk has been finished.
+    /// Were all over by then, another is started: `attempt` is told how often that has happened.
     init(
-        _ hosts: Hosts, _ layout: [Int], holding rank: Int, sign: String, attempt: (Int) throws -> [String]
+        _ hosts: Hosts, _ layout: [Int], holding rank: Int, isPatient: Bool = false, isAtWork: () throws -> Bool,
+        attempt: (Int) throws -> [String]
     ) throws {
         for number in 0..<5 {
-            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"])
+            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"], isPatient: isPatient)
             let deadline = Date(timeIntervalSinceNow: 60)
             while running.process.isRunning, Date() < deadline {
-                guard Self.hasContent(sign) else {
+                guard try isAtWork() else {
                     usleep(500)
                     continue
                 }
                 let held = hosts.pcores().filter { $0.rank == rank }
                 for pcore in held { kill(pcore.pid, SIGSTOP) }
-                // All of them: none is at its end.
-                guard !held.isEmpty, hosts.pcores().count == layout.reduce(0, +), Self.hasContent(sign) else { break }
+                // All of them are there still: none is at its end.
+                guard !held.isEmpty, hosts.pcores().count == layout.reduce(0, +), try isAtWork() else { break }
                 (self.running, self.hosts, self.held) = (running, hosts, held)
                 return
             }
@@ -170,12 +191,6 @@ struct HeldJob {
             try #require(result.status == 0, "\(result)")
         }
         throw TooQuick()
-    }
-
-    /// Whether any bytes have been written to a file, which may have been given its full size before.
-    private static func hasContent(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_blocks > 0
     }
 
     /// Lets it go on.
