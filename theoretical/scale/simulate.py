@@ -585,7 +585,8 @@ def main():
         print("The page:")
         for path, contents in ((PAGE, text), (PICTURE, drawn)):
             with open(path, encoding="utf-8") as file:
-                judge(f"{os.path.basename(path)} has what comes out now", file.read() == contents, "else: simulate.py --write")
+                same = file.read() == contents
+            judge(f"{os.path.basename(path)} has what comes out now", same, "" if same else "theoretical/scale/simulate.py --write")
     with open(options.counts, "w", encoding="utf-8") as file:
         file.write(f"{passed} {len(failures)} 0\n")
     print(f"{passed} passed, {len(failures)} failed")
