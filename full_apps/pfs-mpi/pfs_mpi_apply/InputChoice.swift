@@ -5,9 +5,18 @@ import SystemPackage
 
 /// How a rank gets at the input's bytes, and why so.
 struct InputChoice {
-    enum Access: String, ExpressibleByArgument, CaseIterable {
+    enum Access: String {
         case mmap
         case mpiIO = "mpi-io"
+    }
+
+    /// What can be asked for.
+    enum Wish: String, ExpressibleByArgument, CaseIterable {
+        case automatic = "auto"
+        case mmap
+        case mpiIO = "mpi-io"
+
+        var access: Access? { Access(rawValue: rawValue) }
     }
 
     let access: Access
@@ -29,16 +38,16 @@ struct InputChoice {
     init(_ access: Access, because reason: String) { (self.access, self.reason) = (access, reason) }
 
     /// - Parameters:
-    ///   - wanted: what was asked for; nil: what suits program and file system.
+    ///   - wanted: what was asked for; automatic is what suits program and file system.
     ///   - moves: whether bytes have to be moved in any case, because they are transformed or written.
-    init(wanted: Access?, moves: Bool, file: FileDescriptor) throws(ToolError) {
+    init(wanted: Wish, moves: Bool, file: FileDescriptor) throws(ToolError) {
         if moves {
             guard wanted != .mmap else {
                 throw ToolError(.usage, "--io mmap: only for programs that only read, without --out and --in-place")
             }
             (access, reason) = (.mpiIO, "the program's bytes are written")
-        } else if let wanted {
-            (access, reason) = (wanted, "as asked for")
+        } else if let access = wanted.access {
+            (self.access, reason) = (access, "as asked for")
         } else {
             guard let name = Self.remoteFileSystem(of: file) else {
                 (access, reason) = (.mmap, "a local file system, and the program only reads")

@@ -48,9 +48,8 @@ struct MPIApply: ParsableCommand {
     @Option(
         help: "Bytes that a rank claims at a time, a multiple of --block (default: up to 64M, several for each rank).")
     var chunk: ByteSize?
-    @Option(
-        help: "How the input is read: mmap or mpi-io (default: what suits program and file system; it is reported).")
-    var io: InputChoice.Access?
+    @Option(help: "How the input is read: auto is what suits program and file system, and is reported.")
+    var io = InputChoice.Wish.automatic
     @Option(help: "Keep what is finished in this file, so that --resume can go on from it; removed at the end.")
     var journal: String?
     @Flag(help: "Go on from the journal if it is there.")

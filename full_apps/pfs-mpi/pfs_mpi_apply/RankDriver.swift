@@ -133,11 +133,12 @@ final class RankDriver: ChunkDriver {
         let before = source.stateBefore
         guard now != before else { return }
         let what = now.byteCount < before.byteCount ? "became shorter" : "was written to"
-        throw ToolError(.io, "the input \(what) while it was read; nothing was written")
+        throw ToolError(.io, "\(source.name) \(what) while it was read; nothing was written")
     }
 
     func tick() throws {
         try world.poll()
+        guard began > 0 else { return }
         if world.rank == 0 {
             collector?.journal?.tick()
             tellProgress()

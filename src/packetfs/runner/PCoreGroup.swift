@@ -47,12 +47,14 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
     private let files: [PCoreFiles]
     private let policy: RestartPolicy
     private let report: (RunEvent) -> Void
+    private let willRunAgain: (Lane<Source>) throws -> Void
     private var restarts: [Int]
     private(set) var doubtful: [DoubtfulRecords] = []
 
     private init(
         control: consuming ControlRegion, lanes: [Lane<Source>], cpus: [Int], files: [PCoreFiles],
-        policy: RestartPolicy, report: @escaping (RunEvent) -> Void
+        policy: RestartPolicy, report: @escaping (RunEvent) -> Void,
+        willRunAgain: @escaping (Lane<Source>) throws -> Void
     ) {
         self.control = control
         self.lanes = lanes
@@ -60,6 +62,7 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
         self.files = files
         self.policy = policy
         self.report = report
+        self.willRunAgain = willRunAgain
         restarts = Array(repeating: 0, count: lanes.count)
     }
 
@@ -67,10 +70,13 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
     ///
     /// - Parameters:
     ///   - numa: where the ring of pcore `index` is placed.
+    ///   - willRunAgain: called before a pcore is replaced by one that begins with the oldest record that is not released,
+    ///     which may be half done.
     ///   - files: what pcore `index` inherits; the control region and its ring are added.
     static func start(
         control: consuming ControlRegion, geometry: RingGeometry, cpus: [Int], sources: [Source], lowWater: Int,
         policy: RestartPolicy, report: @escaping (RunEvent) -> Void,
+        willRunAgain: @escaping (Lane<Source>) throws -> Void = { _ in },
         numa: (Int) throws -> NUMAPolicy = { _ in .systemDefault }, files: (Int) throws -> PCoreFiles
     ) throws -> PCoreGroup {
         try raiseDescriptorLimit(to: UInt64(4 * sources.count + 64), pcores: sources.count)
@@ -85,7 +91,8 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
             lanes.append(lane)
         }
         var group = PCoreGroup(
-            control: control, lanes: lanes, cpus: cpus, files: allFiles, policy: policy, report: report)
+            control: control, lanes: lanes, cpus: cpus, files: allFiles, policy: policy, report: report,
+            willRunAgain: willRunAgain)
         for index in lanes.indices { try group.start(index) }
         return group
     }
@@ -100,12 +107,13 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
             descriptors: files[index].existing)
     }
 
-    /// Waits until all pcores are ready; the fault that prevented it, if any.
-    mutating func awaitReady(_ signals: TerminationSignals) throws -> RunFault? {
+    /// Waits until all pcores are ready; the fault that prevented it, if any. Calls `tick` every few milliseconds.
+    mutating func awaitReady(_ signals: TerminationSignals, tick: () throws -> Void = {}) throws -> RunFault? {
         var ready = 0
         while true {
             while ready < lanes.count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
             if ready == lanes.count { return nil }
+            try tick()
             for ended in fleet.collectEnded(timeout: 2) {
                 if let fault = try replace(ended) { return fault }
             }
@@ -171,7 +179,7 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
     ///
     /// The ring says what the pcore has released, and its newer snapshot what it has counted. They differ when it died between
     /// the two: then the records between are done and counted, and its successor passes over them.
-    private mutating func replace(_ ended: Fleet.Ended) throws(ToolError) -> RunFault? {
+    private mutating func replace(_ ended: Fleet.Ended) throws -> RunFault? {
         let index = ended.index
         let block = control.block(index)
         guard policy != .never, block.failure == nil, ended.end != .exited(ToolExit.io.rawValue),
@@ -190,6 +198,7 @@ struct PCoreGroup<Source: RecordSource>: ~Copyable {
             doubtful.append(DoubtfulRecords(pcore: index, firstRecord: first, count: Int(passedOver)))
             text += "; its records \(first) to \(first + UInt64(passedOver) - 1) are in doubt and were passed over"
         }
+        if policy == .runAgain, passedOver == 0, queued > 0 { try willRunAgain(lanes[index]) }
         block.resumePosition = released &+ passedOver
         block.state.pointee.store(PCoreState.starting.rawValue, ordering: .releasing)
         restarts[index] += 1

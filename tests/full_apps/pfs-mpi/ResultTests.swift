@@ -122,7 +122,7 @@ extension MPIJobs {
             #expect(hosts.leftovers(after: 10).isEmpty)
         }
 
-        @Test("Input by mapping and by MPI-IO is the same", arguments: ["mmap", "mpi-io"])
+        @Test("Input by mapping and by MPI-IO is the same", arguments: ["auto", "mmap", "mpi-io"])
         func io(way: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             try compare(

@@ -110,23 +110,30 @@ extension MPIJobs {
             #expect(try place.names() == ["in"])
         }
 
-        @Test("A pcore that is killed is replaced, if that is wanted, and each block still counts once")
-        func replacedPCore() throws {
+        @Test(
+            "A pcore that is killed is replaced, if that is wanted, and each block still counts once",
+            arguments: ["crc32c,fnv", "add:3,crc32c,fnv"])
+        func replacedPCore(steps: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let program = ["--prog", "crc32c,fnv", "--json", "--block", "64"]
+            let program = ["--prog", steps, "--json", "--block", "64"]
+            func output(_ name: String) -> [String] {
+                steps.hasPrefix("add") ? ["--out", place.path("\(name).out")] : []
+            }
             let job = try HeldJob(hosts, [1, 1], holding: 1, isAtWork: { place.journalledChunks() > 0 }) { attempt in
                 [
                     try input(place, attempt), "--digests", place.path("got"), "--restart-failed", "--chunk", "64K",
                     "--journal", place.path("journal"),
-                ] + program
+                ] + program + output("got")
             }
             for pcore in hosts.pcores(on: "beta") { kill(pcore.pid, SIGKILL) }
             let result = try job.running.finish()
             try #require(result.status == 0, "\(result)")
             #expect(try result.result()["restarts"] as? Int == 1)
-            let expected = try single.run([place.path("in")] + program + ["--digests", place.path("expected")])
+            let expected = try single.run(
+                [place.path("in")] + program + ["--digests", place.path("expected")] + output("expected"))
             #expect(try result.totals() == expected.totals())
+            if !output("got").isEmpty { #expect(try place.bytes("got.out") == place.bytes("expected.out")) }
             #expect(try place.bytes("got") == place.bytes("expected"))
             #expect(try place.names() == ["expected", "got", "in"])
         }

@@ -17,7 +17,8 @@ public final class ApplySource {
     public let kind: Kind
     /// The bytes to work on, if their end is known.
     public let range: Range<UInt64>?
-    private let name: String
+    /// Its name, as messages have it.
+    public let name: String
     private let before: stat
 
     /// To read from. Stays this object's.

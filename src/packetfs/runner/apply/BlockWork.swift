@@ -73,9 +73,12 @@ final class BlockWork {
     /// - Parameters:
     ///   - policy: what becomes of a pcore that dies, if such pcores are to be replaced at all.
     ///   - files: what pcores inherit; the table of values is added.
+    ///   - willRunAgain: see ``PCoreGroup``.
+    ///   - whileWaiting: called every few milliseconds until all are ready.
     func start(
         _ feed: any SpanFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles,
-        signals: TerminationSignals
+        signals: TerminationSignals, willRunAgain: @escaping (Lane<BlockRecords>) throws -> Void = { _ in },
+        whileWaiting: () throws -> Void = {}
     ) throws -> PCoreGroup<BlockRecords> {
         let began = Clock.monotonic()
         let blocks = Int(parameters.descriptorsPerRecord)
@@ -88,13 +91,13 @@ final class BlockWork {
             geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
             cpus: cpus, sources: (0..<pcores).map { _ in records(of: feed) },
             lowWater: Self.slots, policy: restartsFailed ? policy : .never,
-            report: { event in if case .warning(let text) = event { report(text) } }
+            report: { event in if case .warning(let text) = event { report(text) } }, willRunAgain: willRunAgain
         ) { index in
             var files = files
             files.values = tables.descriptor(index)
             return files
         }
-        let fault = try group.awaitReady(signals)
+        let fault = try group.awaitReady(signals, tick: whileWaiting)
         readyNanoseconds = Clock.monotonic() - began
         try check(fault, group)
         group.control.start()

@@ -29,7 +29,7 @@ public protocol ChunkDriver: AnyObject {
     func write(_ memory: UnsafeRawBufferPointer, at offset: UInt64) throws
     /// Everything of a chunk is done, and written if it had to be.
     func finish(_ chunk: ChunkResult) throws
-    /// Called each time that the run looks up from its work: every few milliseconds at least.
+    /// Called each time that the run looks up from its work, and while its pcores start: every few milliseconds at least.
     func tick() throws
     /// The pass is over, as far as this run is concerned.
     func didEnd(pass: Int) throws
@@ -165,9 +165,9 @@ public final class ChunkRun<Driver: ChunkDriver> {
     private func run(
         _ parameters: RunParameters, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
     ) throws {
-        // A block of the window that a dead pcore has transformed in part is lost.
-        let policy = configuration.program.writes ? RestartPolicy.never : .runAgain
-        var group = try work.start(queue, parameters, policy: policy, files: files, signals: signals)
+        var group = try work.start(
+            queue, parameters, policy: .runAgain, files: files, signals: signals,
+            willRunAgain: { [unowned self] in try restore($0, memory) }, whileWaiting: driver.tick)
         for pass in 0..<(configuration.program.writes ? 1 : configuration.passes) {
             try driver.willBegin(pass: pass)
             isExhausted = false
@@ -257,6 +257,13 @@ public final class ChunkRun<Driver: ChunkDriver> {
             return
         }
         try driver.finish(ChunkResult(range: chunk.range, values: chunk.values, holeBytes: chunk.holeBytes))
+    }
+
+    /// Brings back what a pcore that died may have transformed in part: the oldest record that it has not released.
+    private func restore(_ lane: Lane<BlockRecords>, _ memory: UnsafeMutableRawBufferPointer?) throws {
+        let unreleased = lane.source.pending.suffix(lane.unreleased().count)
+        guard let memory, let span = unreleased.first?.span, let (_, slot) = spans[span.sequence] else { return }
+        try driver.read(into: part(slot, of: memory, span), at: span.offset)
     }
 
     /// Fills one free slot, so that the caller can look up between.
