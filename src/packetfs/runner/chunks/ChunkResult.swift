@@ -47,7 +47,7 @@ public struct ChunkTotals: Sendable {
     /// One per reducing operation: for a crc32c, what the chunks so far contribute to the digest of the whole range; else 0.
     ///
     /// The digest of two ranges one after the other is that of the first, shifted by the length of the second, XOR that of the
-    /// second (``CRC32C/Joiner``), and shifting distributes over XOR: so a chunk's contribution is its own digest shifted by all
+    /// second (`CRC32C.Joiner`), and shifting distributes over XOR: so a chunk's contribution is its own digest shifted by all
     /// that lies behind it, whatever is in there, and order does not matter.
     public private(set) var wholeCRCs: [UInt64]
     /// Blocks, bytes and bytes of holes so far.

@@ -109,7 +109,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
     ///   - cpus: CPUs that pcores go round over, one pcore each if the configuration does not say how many.
     ///   - input: how bytes get in.
     ///   - chunkByteCount: bytes of a usual chunk: records are so small that each pcore gets several.
-    ///   - signals: one that arrives ends the run with ``Interrupted``.
+    ///   - signals: one that arrives ends the run with `Interrupted`.
     ///   - driver: what the run works for.
     ///   - report: is told what the user should know.
     public init(
