@@ -16,6 +16,8 @@ final class Job {
     private var journal: Journal?
     /// What is being written: the transformed bytes, the digests.
     private var outputs: [SharedOutput] = []
+    /// At rank 0: what is written about each rank.
+    private var rankTable: OutputFile?
 
     init(_ command: MPIApply, world: World, signals: TerminationSignals) {
         self.command = command
@@ -80,6 +82,10 @@ final class Job {
         try shareRemaining(&plan, done: found)
 
         let output = try makeOutput(setup, resumes: plan.remaining != nil)
+        let digests = try makeDigests(setup)
+        try world.together {
+            if world.rank == 0 { rankTable = try command.rankCsv.map { path in try OutputFile(FilePath(path)) } }
+        }
         let input = setup.io.access == .mmap ? nil : try world.together { try openInput(configuration) }
         let counter = try ClaimCounter()
         var collector: Collector?
@@ -94,25 +100,23 @@ final class Job {
             program: program, blockByteCount: configuration.blockByteCount, end: setup.range.upperBound)
         for chunk in found { before.add(chunk) }
         let resumedBytes = before.bytes
-        let total = UInt64(setup.range.count) * UInt64(rounds(configuration))
+        let total = UInt64(setup.range.count) * UInt64(configuration.rounds)
         let driver = RankDriver(
             world: world, counter: counter, plan: plan, source: setup.source, input: input, output: output,
             outputShift: configuration.output == .inPlace ? 0 : setup.range.lowerBound, collector: collector,
             wishes: .init(keeps: configuration.digests != nil, sends: compares || command.journal != nil),
-            passes: rounds(configuration), totals: before
+            passes: configuration.rounds, totals: before
         ) { [progress] done, nanoseconds in
             progress.show(.progress(done: done + resumedBytes, total: total, nanoseconds: nanoseconds))
         }
         var run = ChunkRunOutcome(isa: setup.isa, pcoreCPUs: setup.cpus)
         if plan.remainingCount > 0 {
-            let chunkRun = try world.together {
-                try ChunkRun(
-                    configuration, cpus: setup.cpus,
-                    input: setup.io.access == .mmap
-                        ? .mapped(setup.source.descriptor, byteCount: setup.fileByteCount) : .window,
-                    chunkByteCount: plan.chunkByteCount, signals: signals, driver: driver
-                ) { [self] in warn($0) }
-            }
+            let chunkRun = try ChunkRun(
+                configuration, cpus: setup.cpus,
+                input: setup.io.access == .mmap
+                    ? .mapped(setup.source.descriptor, byteCount: setup.fileByteCount) : .window,
+                chunkByteCount: plan.chunkByteCount, signals: signals, driver: driver
+            ) { [self] in warn($0) }
             run = try chunkRun.run()
         }
         progress.finish()
@@ -122,7 +126,7 @@ final class Job {
         let reduction = try reduce(driver, &run, setup.range)
         if let collector { try compare(setup.comparison, collector, reduction.sent) }
         if configuration.output == .inPlace, let output { try copyRest(setup, to: output) }
-        if let path = configuration.digests { try writeDigests(path, setup, plan, driver.kept + found) }
+        if let digests { try write(digests.header, plan, driver.kept + found, to: digests.output) }
         for output in outputs { try output.commit() }
         journal?.remove()
 
@@ -152,10 +156,6 @@ final class Job {
         Int32(truncatingIfNeeded: try world.reduce([UInt64(status)], .maximum)[0])
     }
 
-    private func rounds(_ configuration: ApplyConfiguration) -> Int {
-        configuration.program.writes || configuration.output != .none ? 1 : configuration.passes
-    }
-
     // MARK: - Before
 
     /// Opens and checks everything that can be wrong before any work is done.
@@ -167,7 +167,7 @@ final class Job {
                 throw ToolError(.usage, "a pipe reaches one rank only: name files, or use pfs_apply")
             }
             guard command.journal != nil || !command.resume else { throw ToolError(.usage, "--resume needs --journal") }
-            guard command.journal == nil || rounds(configuration) == 1 else {
+            guard command.journal == nil || configuration.rounds == 1 else {
                 throw ToolError(.usage, "--journal goes with one pass only")
             }
             return (configuration, expected.map { DigestComparison($0) })
@@ -178,8 +178,7 @@ final class Job {
         }
         let io = try world.together {
             try InputChoice(
-                wanted: command.io, moves: configuration.program.writes || configuration.output != .none,
-                file: source.descriptor)
+                wanted: command.io, moves: configuration.movesBytes, file: source.descriptor)
         }
         let (isa, allowed) = try world.together {
             (try Kernels.selected(), try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount))
@@ -299,6 +298,17 @@ final class Job {
         return output
     }
 
+    /// The file of digests, which is begun before the work so that what is wrong with it shows then.
+    private func makeDigests(_ setup: Setup) throws -> (header: DigestHeader, output: SharedOutput)? {
+        guard let path = setup.configuration.digests else { return nil }
+        let header = try world.together {
+            try DigestHeader(setup.configuration, fileByteCount: UInt64(setup.fileByteCount))
+        }
+        let output = try SharedOutput(path, world: world, resumes: false, mayBeKept: false)
+        outputs.append(output)
+        return (header, output)
+    }
+
     // MARK: - After
 
     private struct Reduction {
@@ -355,12 +365,9 @@ final class Job {
     }
 
     /// Writes the digests: every rank the lines of its own chunks, at the place that the lengths of all others give.
-    private func writeDigests(_ path: FilePath, _ setup: Setup, _ plan: ChunkPlan, _ chunks: [ChunkResult]) throws {
-        let header = try world.together {
-            try DigestHeader(setup.configuration, fileByteCount: UInt64(setup.fileByteCount))
-        }
-        let output = try SharedOutput(path, world: world, resumes: false, mayBeKept: false)
-        outputs.append(output)
+    private func write(
+        _ header: DigestHeader, _ plan: ChunkPlan, _ chunks: [ChunkResult], to output: SharedOutput
+    ) throws {
         var lengths = [UInt64](repeating: 0, count: plan.count)
         for chunk in chunks {
             if let number = plan.number(of: chunk.range) { lengths[number] = UInt64(header.lines(chunk).count) }
@@ -382,10 +389,9 @@ final class Job {
 
     /// Tells people; the exit status.
     private func write(_ report: JobReport) throws -> Int32 {
-        if let path = command.rankCsv {
-            let file = try OutputFile(FilePath(path))
-            try file.append(Array(report.csv.utf8))
-            try file.commit()
+        if let rankTable {
+            try rankTable.append(Array(report.csv.utf8))
+            try rankTable.commit()
         }
         if options.json {
             try CommandLineTool.write(report.json(check: options.check, warnings: report.ranks.flatMap(\.warnings)))

@@ -138,9 +138,8 @@ final class World {
 
     // MARK: - Waiting
 
-    /// Takes messages, sends a beat when it is time, and fails if a rank is silent or a signal has come.
+    /// Takes messages, sends a beat when it is time, and fails if a rank is silent.
     func poll() throws {
-        if let signal = signals.take() { throw Interrupted(signal: signal) }
         while let (sender, message, bytes) = try receive() {
             heard[sender] = Clock.monotonic()
             switch message {
@@ -210,6 +209,7 @@ final class World {
         var turns = 0
         while try !isOver() {
             try poll()
+            if let signal = signals.take() { throw Interrupted(signal: signal) }
             whileWaiting()
             turns += 1
             // Others on this host need the CPU more.

@@ -62,6 +62,12 @@ public struct ApplyConfiguration: Sendable {
     /// Replaces pcores that die instead of ending the run.
     public var restartsFailed = false
 
+    /// Whether bytes are moved, because the program rewrites them or they go somewhere.
+    public var movesBytes: Bool { program.writes || output != .none }
+    /// How often the file is gone through: once where bytes are moved, and the program is applied to each block as often as there
+    /// are passes.
+    public var rounds: Int { movesBytes ? 1 : passes }
+
     /// The defaults for a program and an input.
     public init(program: Program, input: Input) {
         self.program = program

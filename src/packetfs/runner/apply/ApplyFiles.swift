@@ -169,10 +169,6 @@ final class ApplyOutput {
         }
     }
 
-    var exists: Bool {
-        if case .none = kind { false } else { true }
-    }
-
     /// Whether bytes must be written one after the other.
     var isOrdered: Bool {
         if case .ordered = kind { true } else { false }

@@ -159,10 +159,9 @@ public final class ApplyRun {
             mode = .stream
             passes = [try runStream(results)]
         } else if let range {
-            let reads = !program.writes && !output.exists
-            mode = reads ? .mapped : .staged
-            let rounds = reads ? configuration.passes : 1
-            (passes, results) = try runFile(range, mode: reads ? .mapped : .staged, rounds: rounds)
+            let way = configuration.movesBytes ? ApplyMode.staged : .mapped
+            mode = way
+            (passes, results) = try runFile(range, mode: way, rounds: configuration.rounds)
         }
         try comparison?.finish()
         try source.checkUnchanged(report)

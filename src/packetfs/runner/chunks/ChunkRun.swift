@@ -139,7 +139,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
 
     /// Starts the pcores, goes through all passes and ends the pcores. Whatever way it ends, no process is left.
     ///
-    /// A program that writes goes through the file once, and is applied to each block as often as there are passes.
+    /// Passes are as ``ApplyConfiguration/rounds`` says.
     public func run() throws -> ChunkRunOutcome {
         var files = PCoreFiles()
         let blocks = spanByteCount / configuration.blockByteCount
@@ -151,7 +151,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
             let byteCount = slotCount * spanByteCount
             freeSlots = Array((0..<slotCount).reversed())
             var parameters = work.parameters(.blob, limit: byteCount, blocksPerRecord: blocks)
-            if configuration.program.writes { parameters.passes = UInt32(configuration.passes) }
+            if configuration.movesBytes { parameters.passes = UInt32(configuration.passes) }
             let blob = try HugeBlob.create(byteCount: byteCount, pages: configuration.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
@@ -168,7 +168,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
         var group = try work.start(
             queue, parameters, policy: .runAgain, files: files, signals: signals,
             willRunAgain: { [unowned self] in try restore($0, memory) }, whileWaiting: driver.tick)
-        for pass in 0..<(configuration.program.writes ? 1 : configuration.passes) {
+        for pass in 0..<configuration.rounds {
             try driver.willBegin(pass: pass)
             isExhausted = false
             if case .mapped(let file, _) = input { holes = Holes(of: file) }
