@@ -7,6 +7,7 @@ import PackageDescription
 
 // What not every machine has; its targets and products are at the end of each list.
 let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethdev.h")
+let hasSIMDe = FileManager.default.fileExists(atPath: "/usr/include/simde/x86/avx512.h")
 let hasMPI = ["x86_64", "aarch64"].contains {
     FileManager.default.fileExists(atPath: "/usr/lib/\($0)-linux-gnu/openmpi/include/mpi.h")
 }
@@ -256,8 +257,10 @@ let tests: [Target] = [
         name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
         path: "tests/src/net", swiftSettings: swift),
     .testTarget(
-        name: "PCPUTests", dependencies: ["PacketFSPCPU", "PacketFSMemory", "pfs_pcpu_bench"], path: "tests/src/pcpu",
-        swiftSettings: swift),
+        name: "PCPUTests",
+        dependencies: ["PacketFSPCPU", "CPacketFSKernels", "PacketFSMemory", "pfs_pcpu_bench"]
+            + (hasSIMDe ? ["CPacketFSKernelsSIMDe"] : []),
+        path: "tests/src/pcpu", swiftSettings: swift),
     .testTarget(
         name: "RunnerTests",
         dependencies: [
@@ -312,6 +315,12 @@ let tests: [Target] = [
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 
+// The AVX-512 kernels for CPUs without AVX-512, where libsimde-dev is installed.
+let simde: [Target] = [
+    .target(
+        name: "CPacketFSKernelsSIMDe", dependencies: ["CPacketFSKernels"], path: "tests/src/pcpu_simde", cSettings: c)
+]
+
 let package = Package(
     name: "PacketFS",
     products: [
@@ -344,7 +353,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
-    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + (hasMPI ? mpi : []) + tests,
+    targets: src + staging + dev + (hasDPDK ? dpdk : []) + fullApps + (hasMPI ? mpi : []) + tests
+        + (hasSIMDe ? simde : []),
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17
 )

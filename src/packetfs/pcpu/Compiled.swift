@@ -33,7 +33,7 @@ final class Compiled: @unchecked Sendable {
 
     deinit { plan.deallocate() }
 
-    /// The CRC constants: computed once in a process, when the first plan for a C tier is made.
+    /// The CRC constants: computed once in a process, when the first plan for C kernels is made.
     static let constants: Constants = Constants()
 
     /// Owns the CRC constants. Immutable after `init`; lives as long as the process.

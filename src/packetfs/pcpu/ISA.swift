@@ -1,8 +1,8 @@
 import CPacketFSKernels
 
-/// The instruction sets that kernels exist for, one kernel set ("tier") each.
+/// The instruction sets that kernels exist for, one set of kernels each.
 ///
-/// A tier is chosen once, at start, with ``select(environment:)`` and handed to every ``Plan``; nothing falls back
+/// An instruction set is chosen once, at start, with ``select(environment:)`` and handed to every ``Plan``; nothing falls back
 /// silently afterwards.
 public enum ISA: String, Sendable, Hashable, CaseIterable, CustomStringConvertible {
     /// Plain Swift; runs on every architecture.
@@ -15,20 +15,24 @@ public enum ISA: String, Sendable, Hashable, CaseIterable, CustomStringConvertib
     case avx2
     /// AVX2 with VPCLMULQDQ: as ``avx2``, with 256-bit carry-less multiplies.
     case vpclmul
+    /// AVX-512 F, BW, DQ, VL, VBMI and VNNI, with GFNI and VPCLMULQDQ (Ice Lake server, Zen 4 and later): 512-bit vectors.
+    case avx512
 
     /// The name, as `PACKETFS_FORCE_ISA` takes it and every report prints it.
     public var description: String { rawValue }
 
-    /// The tiers that this CPU and operating system can run, best first. Never empty: ``portable`` is always last.
-    public static var supported: [ISA] {
-        let bits = pfs_cpu_tiers()
-        return allCases.reversed().filter { $0.tierBit.map { bits & $0 != 0 } ?? true }
+    /// The instruction sets that this CPU and operating system can run, best first. Never empty: ``portable`` is always last.
+    public static var supported: [ISA] { numbered(in: pfs_cpu_isas()) }
+
+    /// The instruction sets with these bits, best first, and ``portable``.
+    static func numbered(in bits: UInt32) -> [ISA] {
+        allCases.reversed().filter { $0.kernelBit.map { bits & $0 != 0 } ?? true }
     }
 
-    /// The tier to use: the one that `value` names, or the best one where `value` is nil.
+    /// The instruction set to use: the one that `value` names, or the best one where `value` is nil.
     ///
     /// - Parameter value: the environment variable `PACKETFS_FORCE_ISA`, nil where it is not set. A name that is unknown or
-    ///   that this CPU cannot run is an error, never a fallback: whoever forces a tier wants that one measured or tested.
+    ///   that this CPU cannot run is an error, never a fallback: whoever forces an instruction set wants that one measured or tested.
     public static func select(environment value: String?) throws(ISAError) -> ISA {
         let supported = Self.supported
         guard let value else { return supported[0] }
@@ -37,25 +41,36 @@ public enum ISA: String, Sendable, Hashable, CaseIterable, CustomStringConvertib
         return isa
     }
 
-    /// The tier's number in the C kernels; nil for the one that is written in Swift.
-    var tier: pfs_tier? {
+    /// The number among the C kernels; nil for the one that is written in Swift.
+    private var number: pfs_isa? {
         switch self {
         case .portable: nil
-        case .sse2: PFS_TIER_SSE2
-        case .sse42: PFS_TIER_SSE42
-        case .avx2: PFS_TIER_AVX2
-        case .vpclmul: PFS_TIER_VPCLMUL
+        case .sse2: PFS_ISA_SSE2
+        case .sse42: PFS_ISA_SSE42
+        case .avx2: PFS_ISA_AVX2
+        case .vpclmul: PFS_ISA_VPCLMUL
+        case .avx512: PFS_ISA_AVX512
         }
     }
 
-    private var tierBit: UInt32? { tier.map { 1 << $0.rawValue } }
+    private var kernelBit: UInt32? { number.map { 1 << $0.rawValue } }
+
+    /// The C kernels; nil for the one that is written in Swift.
+    var kernels: Kernels? { number.flatMap { pfs_kernels_of($0) } }
 }
+
+/// The C kernels of one instruction set.
+typealias Kernels =
+    @convention(c) (
+        UnsafePointer<pfs_plan>?, UnsafePointer<pfs_crc_constants>?, UnsafeMutablePointer<UInt8>?,
+        UnsafePointer<pfs_descriptor>?, Int, OpaquePointer?
+    ) -> Void
 
 /// Why `PACKETFS_FORCE_ISA` was refused.
 public enum ISAError: Error, Sendable, Hashable, CustomStringConvertible {
-    /// No tier has this name.
+    /// No instruction set has this name.
     case unknown(String, allowed: [ISA])
-    /// The tier exists but this CPU cannot run it.
+    /// The instruction set exists but this CPU cannot run it.
     case unsupported(ISA, allowed: [ISA])
 
     /// What is wrong and which names are allowed here.

@@ -10,9 +10,9 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
     // execution needs stands beside it, so that threads which share a plan do not fight for the reference's count.
     // Unchecked: the pointer leads to what `contents` owns and nobody changes.
     private let contents: Contents
-    /// The form for the C kernels, which `contents` owns; nil on the portable tier.
+    /// The form for the C kernels, which `contents` owns; nil where the kernels are the portable ones.
     private let compiled: UnsafePointer<pfs_plan>?
-    private let tier: pfs_tier?
+    private let kernels: Kernels?
     private let isEmpty: Bool
     /// The number of values that the program yields: one for each counteq, crc32c and fnv.
     public let reducerCount: Int
@@ -26,9 +26,14 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
     /// Compiles `program`. Precondition: this CPU runs `isa` (``ISA/supported`` contains it).
     public init(_ program: Program, isa: ISA) {
         precondition(ISA.supported.contains(isa), "this CPU does not run \(isa)")
+        self.init(program, isa: isa, kernels: isa.kernels)
+    }
+
+    /// Compiles `program` for kernels which this CPU runs, whatever it says of `isa`; nil for those that are written in Swift.
+    init(_ program: Program, isa: ISA, kernels: Kernels?) {
         contents = Contents(program, isa)
         compiled = contents.compiled?.plan
-        tier = isa.tier
+        self.kernels = kernels
         isEmpty = contents.schedule.isEmpty
         reducerCount = contents.schedule.sources.count
     }
@@ -75,14 +80,14 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
         into values: UnsafeMutableBufferPointer<UInt64>
     ) {
         guard !isEmpty else { return }
-        guard let compiled, let tier else {
+        guard let compiled, let kernels else {
             return Portable.execute(
                 contents.schedule, on: base, descriptors: descriptors, each: each, into: values)
         }
         // Descriptor has the layout of struct pfs_descriptor: that of the wire.
         UnsafeRawBufferPointer(descriptors).withMemoryRebound(to: pfs_descriptor.self) { descriptors in
             pfs_execute(
-                tier, compiled, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
+                kernels, compiled, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
                 descriptors.baseAddress, descriptors.count, each, values.baseAddress)
         }
     }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* CRC-32C without a crc32 instruction: eight bytes a step through eight tables. */
+#ifndef PFS_CRC32C_TABLE_H
+#define PFS_CRC32C_TABLE_H
 
-static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct range *ranges,
+#include "internal.h"
+
+static void crc32c_batch(const struct pfs_crc_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
 	const uint32_t(*slices)[256] = constants->slices;
@@ -24,3 +28,5 @@ static void TIER(crc32c)(const struct pfs_crc_constants *constants, const struct
 		crc[i] = c;
 	}
 }
+
+#endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A plan over a table of descriptors. Included once per tier, after the kernels.
+ * A plan over a table of descriptors.
  *
  * Ranges are digested in batches, because the digests of one range are chains of dependent
  * instructions and only several chains at once keep a core busy. Order matters only where a program
@@ -10,7 +10,7 @@
  */
 
 /* Whether digests can look at the blob itself, with no copy. */
-ALWAYS_INLINE int TIER(reads_in_place)(const struct pfs_plan *plan, size_t batch)
+ALWAYS_INLINE int reads_in_place(const struct pfs_plan *plan, size_t batch)
 {
 	if (plan->level_count > 1)
 		return 0;
@@ -21,43 +21,42 @@ ALWAYS_INLINE int TIER(reads_in_place)(const struct pfs_plan *plan, size_t batch
 
 /* Everything that a plan does to one set of ranges, all of which together fit in the scratch area.
  * Counts are added to results->counters, or to the batch's with `each`. */
-static void TIER(process)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+static void process_batch(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			  struct range *ranges, size_t count, uint8_t *scratch,
-			  struct results *results, struct batch_values *of_batch, int fresh)
+			  struct pfs_results *results, struct batch_values *of_batch, int fresh)
 {
 	int each = results->rows != NULL;
 	uint64_t *counters = each ? of_batch->counters : results->counters;
-	int in_place = TIER(reads_in_place)(plan, count);
+	int in_place = reads_in_place(plan, count);
 	int late = plan->final.count && plan->first_level_is_final;
 	size_t bytes = 0;
 
 	if (!in_place) {
-		TIER(pass_and_copy)
-		(ranges, count, plan, counters, each, late ? TIER(COPY_AFTER) : TIER(COPY_BEFORE),
-		 scratch);
+		pass_and_copy(ranges, count, plan, counters, each, late ? COPY_AFTER : COPY_BEFORE,
+			      scratch);
 		for (size_t i = 0; i < count; ++i) {
 			ranges[i].start = scratch + bytes;
-			bytes += TIER(slot)(ranges[i].length);
+			bytes += slot_size(ranges[i].length);
 		}
 	} else if (plan->counter_count && each) {
-		TIER(pass_each)(ranges, count, plan, counters);
+		pass_each(ranges, count, plan, counters);
 	} else if (plan->final.count || plan->counter_count) {
-		TIER(pass)(ranges, count, plan, counters);
+		pass(ranges, count, plan, counters);
 	}
 	for (uint32_t l = 0; l < plan->level_count; ++l) {
 		const struct pfs_level *level = &plan->levels[l];
 
 		if (!in_place && !(l == 0 && late))
-			TIER(map_scratch)(scratch, bytes, &level->step);
+			map_scratch(scratch, bytes, &level->step);
 		if (level->digests & 1 << PFS_DIGEST_CRC32C)
-			TIER(crc32c)(constants, ranges, count, of_batch->crc[l], fresh);
+			crc32c_batch(constants, ranges, count, of_batch->crc[l], fresh);
 		if (level->digests & 1 << PFS_DIGEST_FNV)
-			TIER(fnv)(ranges, count, of_batch->fnv[l]);
+			fnv_batch(ranges, count, of_batch->fnv[l]);
 	}
 }
 
 /* Takes a batch from the table: as many descriptors as fit; of a long one its first fragment. */
-ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t count,
+ALWAYS_INLINE size_t take_batch(const struct pfs_descriptor *descriptors, size_t count,
 				size_t fragment, int writes)
 {
 	size_t taken = 0;
@@ -73,7 +72,7 @@ ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t
 				return taken ? taken : 1;
 			length = fragment;
 		}
-		bytes += TIER(slot)(length);
+		bytes += slot_size(length);
 		if (bytes > SCRATCH)
 			break;
 	}
@@ -81,24 +80,23 @@ ALWAYS_INLINE size_t TIER(take)(const struct pfs_descriptor *descriptors, size_t
 }
 
 /* A long range of a program that maps and then takes a crc32c, and nothing else. */
-static uint32_t TIER(map_then_crc)(const struct pfs_plan *plan,
-				   const struct pfs_crc_constants *constants, uint8_t *p,
-				   size_t length)
+static uint32_t map_then_crc(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+			     uint8_t *p, size_t length)
 {
 #ifdef WIDE_MULTIPLY
 	if (plan->final.count == 1)
-		return TIER(map_and_crc)(constants, ~0u, p, length, &plan->final, 1);
-	return TIER(map_and_crc)(constants, ~0u, p, length, &plan->final, plan->final.count);
+		return map_and_crc(constants, ~0u, p, length, &plan->final, 1);
+	return map_and_crc(constants, ~0u, p, length, &plan->final, plan->final.count);
 #else
 	(void)plan, (void)constants, (void)p, (void)length;
 	return 0;
 #endif
 }
 
-static NOINLINE void TIER(digest)(const struct pfs_plan *plan,
-				  const struct pfs_crc_constants *constants, uint8_t *base,
-				  const struct pfs_descriptor *descriptors, size_t count,
-				  struct results *results)
+static NOINLINE void execute_digest(const struct pfs_plan *plan,
+				    const struct pfs_crc_constants *constants, uint8_t *base,
+				    const struct pfs_descriptor *descriptors, size_t count,
+				    struct pfs_results *results)
 {
 	_Alignas(64) uint8_t scratch[SCRATCH + 4 * VECTOR];
 	struct batch_values of_batch;
@@ -116,11 +114,11 @@ static NOINLINE void TIER(digest)(const struct pfs_plan *plan,
 			 plan->levels[0].digests == 1 << PFS_DIGEST_CRC32C;
 #endif
 	while (count) {
-		size_t batch = TIER(take)(descriptors, count, fragment, plan->final.count != 0);
+		size_t batch = take_batch(descriptors, count, fragment, plan->final.count != 0);
 		size_t longest = 0;
 
 		if (is_map_and_crc && descriptors->length > fragment) {
-			of_batch.crc[0][0] = TIER(map_then_crc)(
+			of_batch.crc[0][0] = map_then_crc(
 			    plan, constants, base + descriptors->offset, descriptors->length);
 			settle_batch(plan, results, &of_batch, 1);
 			++descriptors;
@@ -149,8 +147,8 @@ static NOINLINE void TIER(digest)(const struct pfs_plan *plan,
 				ranges[i].start = base + descriptors[i].offset + (rest ? done : 0);
 				ranges[i].length = rest < fragment ? rest : fragment;
 			}
-			TIER(process)
-			(plan, constants, ranges, batch, scratch, results, &of_batch, done == 0);
+			process_batch(plan, constants, ranges, batch, scratch, results, &of_batch,
+				      done == 0);
 		}
 		settle_batch(plan, results, &of_batch, batch);
 		descriptors += batch;
@@ -159,9 +157,9 @@ static NOINLINE void TIER(digest)(const struct pfs_plan *plan,
 }
 
 /* No digest: the pass over memory is all there is. */
-static NOINLINE void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
-				     const struct pfs_descriptor *descriptors, size_t count,
-				     struct results *results)
+static NOINLINE void execute_transform(const struct pfs_plan *plan, uint8_t *base,
+				       const struct pfs_descriptor *descriptors, size_t count,
+				       struct pfs_results *results)
 {
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
@@ -183,13 +181,13 @@ static NOINLINE void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 			uint64_t *counters = direct ? results->rows : of_batch.counters;
 
 			memset(counters, 0, batch * plan->counter_count * sizeof(*counters));
-			TIER(pass_each)(ranges, batch, plan, counters);
+			pass_each(ranges, batch, plan, counters);
 			if (direct)
 				results->rows += batch * plan->reducer_count;
 			else
 				write_rows(plan, results, &of_batch, batch);
 		} else {
-			TIER(pass)(ranges, batch, plan, results->counters);
+			pass(ranges, batch, plan, results->counters);
 		}
 		descriptors += batch;
 		count -= batch;
@@ -197,10 +195,10 @@ static NOINLINE void TIER(transform)(const struct pfs_plan *plan, uint8_t *base,
 }
 
 /* One crc32c and nothing else: no need to cut long ranges. */
-static NOINLINE void TIER(checksum)(const struct pfs_plan *plan,
-				    const struct pfs_crc_constants *constants, uint8_t *base,
-				    const struct pfs_descriptor *descriptors, size_t count,
-				    struct results *results)
+static NOINLINE void execute_checksum(const struct pfs_plan *plan,
+				      const struct pfs_crc_constants *constants, uint8_t *base,
+				      const struct pfs_descriptor *descriptors, size_t count,
+				      struct pfs_results *results)
 {
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
@@ -212,24 +210,24 @@ static NOINLINE void TIER(checksum)(const struct pfs_plan *plan,
 			ranges[i].start = base + descriptors[i].offset;
 			ranges[i].length = descriptors[i].length;
 		}
-		TIER(crc32c)(constants, ranges, batch, of_batch.crc[0], 1);
+		crc32c_batch(constants, ranges, batch, of_batch.crc[0], 1);
 		settle_batch(plan, results, &of_batch, batch);
 		descriptors += batch;
 		count -= batch;
 	}
 }
 
-void TIER(pfs_execute)(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
-		       uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
-		       struct results *results)
+void PFS_EXECUTE(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+		 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+		 struct pfs_results *results)
 {
 	const struct pfs_level *first = &plan->levels[0];
 
 	if (plan->level_count == 0)
-		TIER(transform)(plan, base, descriptors, count, results);
+		execute_transform(plan, base, descriptors, count, results);
 	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
 		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
-		TIER(checksum)
-	(plan, constants, base, descriptors, count, results);
-	else TIER(digest)(plan, constants, base, descriptors, count, results);
+		execute_checksum(plan, constants, base, descriptors, count, results);
+	else
+		execute_digest(plan, constants, base, descriptors, count, results);
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FNV-1a with 64 bits. Included once per tier.
+ * FNV-1a with 64 bits.
  *
  * One hash is a chain of xor and multiply, four cycles a byte, and nothing shortens it. Four at
  * once keep the scalar multiplier busy. With 256-bit vectors, sixteen more run beside them: the
  * prime is 2^40 + 0x1B3, so that a 64-bit product is two vector multiplies, a shift and two
  * additions.
  */
+#ifndef PFS_FNV_H
+#define PFS_FNV_H
+
+#include "internal.h"
 
 /* Continues one hash. */
-ALWAYS_INLINE uint64_t TIER(fnv_one)(uint64_t hash, const uint8_t *p, size_t length)
+ALWAYS_INLINE uint64_t fnv_one(uint64_t hash, const uint8_t *p, size_t length)
 {
 	for (size_t i = 0; i < length; ++i)
 		hash = (hash ^ p[i]) * FNV_PRIME;
@@ -18,7 +22,7 @@ ALWAYS_INLINE uint64_t TIER(fnv_one)(uint64_t hash, const uint8_t *p, size_t len
 
 /* Continues any number of hashes (at most BATCH), four at a time. Ranges of similar length should
  * be neighbours. */
-static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, uint64_t **hashes)
+static void fnv_scalar(const struct range *const *ranges, size_t count, uint64_t **hashes)
 {
 	size_t i = 0;
 
@@ -42,13 +46,13 @@ static void TIER(fnv_scalar)(const struct range *const *ranges, size_t count, ui
 			h2 = (h2 ^ p2[j]) * FNV_PRIME;
 			h3 = (h3 ^ p3[j]) * FNV_PRIME;
 		}
-		*hashes[i] = TIER(fnv_one)(h0, p0 + common, r[0]->length - common);
-		*hashes[i + 1] = TIER(fnv_one)(h1, p1 + common, r[1]->length - common);
-		*hashes[i + 2] = TIER(fnv_one)(h2, p2 + common, r[2]->length - common);
-		*hashes[i + 3] = TIER(fnv_one)(h3, p3 + common, r[3]->length - common);
+		*hashes[i] = fnv_one(h0, p0 + common, r[0]->length - common);
+		*hashes[i + 1] = fnv_one(h1, p1 + common, r[1]->length - common);
+		*hashes[i + 2] = fnv_one(h2, p2 + common, r[2]->length - common);
+		*hashes[i + 3] = fnv_one(h3, p3 + common, r[3]->length - common);
 	}
 	for (; i < count; ++i)
-		*hashes[i] = TIER(fnv_one)(*hashes[i], ranges[i]->start, ranges[i]->length);
+		*hashes[i] = fnv_one(*hashes[i], ranges[i]->start, ranges[i]->length);
 }
 
 #if VECTOR == 32
@@ -62,7 +66,7 @@ enum {
 };
 
 /* Constants of a step. */
-struct TIER(fnv_constants) {
+struct fnv_constants {
 	__m256i low_prime;  /* 0x1B3 in both halves of each lane */
 	__m256i high_prime; /* 2^8 in the low half, 0x1B3 in the high half */
 	__m256i high_half;
@@ -73,8 +77,7 @@ struct TIER(fnv_constants) {
  * is low * 0x1B3 + 2^32 * (low * 2^8 + high * 0x1B3): one widening multiply, and one that yields
  * both products of the second term modulo 2^32.
  */
-ALWAYS_INLINE __m256i TIER(fnv_step)(__m256i hash, __m256i byte,
-				     const struct TIER(fnv_constants) * k)
+ALWAYS_INLINE __m256i fnv_step(__m256i hash, __m256i byte, const struct fnv_constants *k)
 {
 	__m256i low, terms;
 
@@ -86,7 +89,7 @@ ALWAYS_INLINE __m256i TIER(fnv_step)(__m256i hash, __m256i byte,
 }
 
 /* Byte `index` of each 64-bit lane. */
-ALWAYS_INLINE __m256i TIER(byte_of)(__m256i words, int index)
+ALWAYS_INLINE __m256i byte_of(__m256i words, int index)
 {
 	const char none = -1;
 	const __m128i pick = _mm_set_epi8(none, none, none, none, none, none, none, 8 + index, none,
@@ -96,19 +99,18 @@ ALWAYS_INLINE __m256i TIER(byte_of)(__m256i words, int index)
 }
 
 /* Hashes of a group on their way. */
-struct TIER(fnv_state) {
+struct fnv_state {
 	__m256i vector[FNV_VECTORS];
 	uint64_t scalar[FNV_SCALARS];
 };
 
 /* Eight steps: a word of each chain, `offset` bytes from a lane's pointer, at a scalar chain's
  * pointer. */
-ALWAYS_INLINE void TIER(fnv_word)(struct TIER(fnv_state) * state, const uint8_t *const *lanes,
-				  size_t offset, const uint8_t **scalars,
-				  const struct TIER(fnv_constants) * k)
+ALWAYS_INLINE void fnv_word(struct fnv_state *state, const uint8_t *const *lanes, size_t offset,
+			    const uint8_t **scalars, const struct fnv_constants *k)
 {
 	/* Copies, which can stay in registers: loads of bytes might change what is in memory. */
-	struct TIER(fnv_state) now = *state;
+	struct fnv_state now = *state;
 	const uint8_t *p[FNV_SCALARS];
 	uint64_t prime = FNV_PRIME;
 	__m256i word[FNV_VECTORS];
@@ -128,18 +130,17 @@ ALWAYS_INLINE void TIER(fnv_word)(struct TIER(fnv_state) * state, const uint8_t 
 	for (int byte = 0; byte < 8; ++byte) {
 #pragma clang loop unroll(full)
 		for (int v = 0; v < FNV_VECTORS; ++v)
-			now.vector[v] =
-			    TIER(fnv_step)(now.vector[v], TIER(byte_of)(word[v], byte), k);
+			now.vector[v] = fnv_step(now.vector[v], byte_of(word[v], byte), k);
 #pragma clang loop unroll(full)
 		for (int s = 0; s < FNV_SCALARS; ++s)
 			now.scalar[s] = (now.scalar[s] ^ p[s][byte]) * prime;
 		/* Keep the compiler from doing all of one kind first: the core looks only some
 		 * hundred instructions ahead. */
 		__asm__ volatile(""
-				 : "+x"(now.vector[0]), "+x"(now.vector[1]), "+x"(now.vector[2]),
-				   "+x"(now.vector[3]), "+r"(now.scalar[0]), "+r"(now.scalar[1]),
-				   "+r"(now.scalar[2]), "+r"(now.scalar[3]), "+r"(now.scalar[4]),
-				   "+r"(now.scalar[5]));
+				 : IN_VECTOR(now.vector[0]), IN_VECTOR(now.vector[1]),
+				   IN_VECTOR(now.vector[2]), IN_VECTOR(now.vector[3]),
+				   "+r"(now.scalar[0]), "+r"(now.scalar[1]), "+r"(now.scalar[2]),
+				   "+r"(now.scalar[3]), "+r"(now.scalar[4]), "+r"(now.scalar[5]));
 	}
 #pragma clang loop unroll(full)
 	for (int s = 0; s < FNV_SCALARS; ++s)
@@ -148,7 +149,7 @@ ALWAYS_INLINE void TIER(fnv_word)(struct TIER(fnv_state) * state, const uint8_t 
 }
 
 /* The last length % 8 bytes of a range, in the low bytes of a word. */
-ALWAYS_INLINE uint64_t TIER(odd_bytes)(const struct range *range)
+ALWAYS_INLINE uint64_t odd_bytes(const struct range *range)
 {
 	size_t odd = range->length % 8;
 	uint64_t word = 0;
@@ -164,7 +165,7 @@ ALWAYS_INLINE uint64_t TIER(odd_bytes)(const struct range *range)
  * ones are the scalar chains; all run for as many words as every scalar chain and the longest lane
  * has, or thereabouts. What some have left is done after.
  */
-static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uint64_t **hashes)
+static void fnv_group(const struct range *const *ranges, size_t count, uint64_t **hashes)
 {
 	static const uint8_t nothing[8];
 	const size_t lanes = count - FNV_SCALARS;
@@ -172,9 +173,9 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 	_Alignas(32) uint64_t words[FNV_LANES] = {0}, odd[FNV_LANES] = {0};
 	_Alignas(32) uint64_t odd_words[FNV_LANES] = {0}, hash[FNV_LANES] = {0};
 	const uint8_t *scalars[FNV_SCALARS];
-	struct TIER(fnv_state) state;
+	struct fnv_state state;
 	__m256i left[FNV_VECTORS];
-	struct TIER(fnv_constants) k = {
+	struct fnv_constants k = {
 	    _mm256_set1_epi32(0x1B3),
 	    _mm256_set1_epi64x(0x1B300000100),
 	    _mm256_set1_epi64x((int64_t)0xFFFFFFFF00000000),
@@ -188,7 +189,7 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 
 	/* A compiler that knows the factors replaces multiplies by more shifts than there are units
 	 * for. */
-	__asm__("" : "+x"(k.low_prime), "+x"(k.high_prime));
+	__asm__("" : IN_VECTOR(k.low_prime), IN_VECTOR(k.high_prime));
 
 	for (size_t s = 0; s < FNV_SCALARS; ++s) {
 		state.scalar[s] = *hashes[s];
@@ -211,14 +212,14 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 			together = words[i] ? words[i] - 1 : 0;
 		if (words[i] <= steps) {
 			odd[i] = range->length % 8;
-			odd_words[i] = TIER(odd_bytes)(range);
+			odd_words[i] = odd_bytes(range);
 		}
 	}
 	for (int v = 0; v < FNV_VECTORS; ++v)
 		state.vector[v] = _mm256_load_si256((const __m256i *)&hash[4 * v]);
 
 	for (size_t step = 0; step < together; ++step)
-		TIER(fnv_word)(&state, next, 8 * step, scalars, &k);
+		fnv_word(&state, next, 8 * step, scalars, &k);
 	for (int v = 0; v < FNV_VECTORS; ++v)
 		left[v] = _mm256_sub_epi64(_mm256_load_si256((const __m256i *)&words[4 * v]),
 					   _mm256_set1_epi64x((int64_t)together));
@@ -228,7 +229,7 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 		__m256i before[FNV_VECTORS];
 
 		memcpy(before, state.vector, sizeof(before));
-		TIER(fnv_word)(&state, next, 0, scalars, &k);
+		fnv_word(&state, next, 0, scalars, &k);
 #pragma clang loop unroll(full)
 		for (int v = 0; v < FNV_VECTORS; ++v) {
 			__m256i *pointers = (__m256i *)&next[4 * v];
@@ -255,8 +256,8 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 			__m256i active = _mm256_cmpgt_epi64(rest_of_lane, _mm256_set1_epi64x(byte));
 
 			state.vector[v] = _mm256_blendv_epi8(
-			    state.vector[v],
-			    TIER(fnv_step)(state.vector[v], TIER(byte_of)(word, byte), &k), active);
+			    state.vector[v], fnv_step(state.vector[v], byte_of(word, byte), &k),
+			    active);
 		}
 		_mm256_store_si256((__m256i *)&hash[4 * v], state.vector[v]);
 	}
@@ -271,13 +272,13 @@ static void TIER(fnv_group)(const struct range *const *ranges, size_t count, uin
 			rest_hash[rest_count++] = hashes[i];
 		}
 	}
-	TIER(fnv_scalar)(rest_of, rest_count, rest_hash);
+	fnv_scalar(rest_of, rest_count, rest_hash);
 }
 
 #endif
 
 /* Continues the hashes of `count` (at most BATCH) ranges over their bytes. */
-static void TIER(fnv)(const struct range *ranges, size_t count, uint64_t *hashes)
+static void fnv_batch(const struct range *ranges, size_t count, uint64_t *hashes)
 {
 	enum { KEYS = 64 };
 	const struct range *sorted[BATCH];
@@ -307,9 +308,11 @@ static void TIER(fnv)(const struct range *ranges, size_t count, uint64_t *hashes
 	while (count - i > FNV_SCALARS) {
 		size_t group = count - i < FNV_GROUP ? count - i : FNV_GROUP;
 
-		TIER(fnv_group)(sorted + i, group, sorted_hashes + i);
+		fnv_group(sorted + i, group, sorted_hashes + i);
 		i += group;
 	}
 #endif
-	TIER(fnv_scalar)(sorted + i, count - i, sorted_hashes + i);
+	fnv_scalar(sorted + i, count - i, sorted_hashes + i);
 }
+
+#endif

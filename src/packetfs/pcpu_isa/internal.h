@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tiers share. */
+/* What the instruction sets share. */
 #ifndef PFS_INTERNAL_H
 #define PFS_INTERNAL_H
 
@@ -9,6 +9,13 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
+
+/* The constraint of an operand of an asm statement that is a vector: a register, if it has one. */
+#ifdef PFS_INTRINSICS
+#define IN_VECTOR "+m"
+#else
+#define IN_VECTOR "+x"
+#endif
 
 /* Bytes to look at. A kernel reads none outside. */
 struct range {
@@ -30,7 +37,7 @@ enum {
 };
 
 /* Where the values of a plan go, see pfs_plan. */
-struct results {
+struct pfs_results {
 	uint64_t *rows; /* the next descriptor's, as pfs_execute() wants them; or NULL: */
 	/* sums over all descriptors */
 	uint64_t counters[PFS_MAX_REDUCERS];
@@ -46,7 +53,7 @@ struct batch_values {
 };
 
 /* Writes the rows of a batch, one value of all rows after the other. */
-ALWAYS_INLINE void write_rows(const struct pfs_plan *plan, struct results *results,
+ALWAYS_INLINE void write_rows(const struct pfs_plan *plan, struct pfs_results *results,
 			      const struct batch_values *batch, size_t count)
 {
 	const size_t reducers = plan->reducer_count;
@@ -70,7 +77,7 @@ ALWAYS_INLINE void write_rows(const struct pfs_plan *plan, struct results *resul
 }
 
 /* Takes a batch's digests, and its counters if rows are wanted. */
-ALWAYS_INLINE void settle_batch(const struct pfs_plan *plan, struct results *results,
+ALWAYS_INLINE void settle_batch(const struct pfs_plan *plan, struct pfs_results *results,
 				const struct batch_values *batch, size_t count)
 {
 	if (results->rows) {
@@ -90,12 +97,8 @@ ALWAYS_INLINE void settle_batch(const struct pfs_plan *plan, struct results *res
 	}
 }
 
-typedef void pfs_tier_execute(const struct pfs_plan *plan,
-			      const struct pfs_crc_constants *constants, uint8_t *base,
-			      const struct pfs_descriptor *descriptors, size_t count,
-			      struct results *results);
-
-pfs_tier_execute pfs_execute_sse2, pfs_execute_sse42, pfs_execute_avx2, pfs_execute_vpclmul;
+pfs_kernels pfs_execute_sse2, pfs_execute_sse42, pfs_execute_avx2, pfs_execute_vpclmul,
+    pfs_execute_avx512;
 
 #define FNV_OFFSET_BASIS 14695981039346656037ull
 #define FNV_PRIME 1099511628211ull

@@ -2,15 +2,20 @@
 /*
  * The pass over memory: counts bytes as they are loaded, maps them, stores them back.
  *
- * Included once per tier, which defines TIER(), VECTOR (bytes of a vector) and SUM_BYTES(). Ranges
- * need no alignment. A range's last vector ends with the range and overlaps the one before it; it
- * is loaded before anything is stored, so that its bytes are mapped once, and bytes that the
- * vectors before it have counted are masked. Nothing outside the range is read or written: a
- * neighbouring byte may belong to another process.
+ * The ISA defines VECTOR (bytes of a vector) and SUM_BYTES(). Ranges need no alignment. A range's
+ * last vector ends with the range and overlaps the one before it; it is loaded before anything is
+ * stored, so that its bytes are mapped once, and bytes that the vectors before it have counted are
+ * masked. Nothing outside the range is read or written: a neighbouring byte may belong to another
+ * process.
  */
+#ifndef PFS_PASS_H
+#define PFS_PASS_H
 
-typedef uint8_t TIER(bytes) __attribute__((vector_size(VECTOR), aligned(1), may_alias));
-typedef uint64_t TIER(sums) __attribute__((vector_size(VECTOR)));
+#include "internal.h"
+
+typedef uint8_t bytes_t __attribute__((vector_size(VECTOR), aligned(1), may_alias));
+typedef uint64_t sums_t __attribute__((vector_size(VECTOR)));
+
 /*
  * A range of 2 to LADDER vectors is always treated as LADDER vectors, of which those that would
  * begin too late coincide with the last one. More work than a loop, but without a branch that
@@ -33,67 +38,64 @@ typedef uint64_t TIER(sums) __attribute__((vector_size(VECTOR)));
 #define PREFETCH_AHEAD 1024
 #endif
 
-#define bytes_t TIER(bytes)
-#define sums_t TIER(sums)
-
 /* Counters of the bytes: in bytes while they cannot overflow, then in 64-bit lanes. */
-struct TIER(counts) {
+struct counts {
 	bytes_t value[PFS_MAX_REDUCERS];
 	bytes_t recent[PFS_MAX_REDUCERS];
 	sums_t sum[PFS_MAX_REDUCERS];
 	unsigned int room; /* how many more matches a byte of `recent` can take */
 };
 
-ALWAYS_INLINE bytes_t TIER(splat)(uint8_t byte)
+ALWAYS_INLINE bytes_t splat(uint8_t byte)
 {
 	bytes_t vector = {0};
 
 	return vector + byte;
 }
 
-ALWAYS_INLINE bytes_t TIER(load)(const uint8_t *p)
+ALWAYS_INLINE bytes_t load_vector(const uint8_t *p)
 {
 	return *(const bytes_t *)p;
 }
 
-ALWAYS_INLINE void TIER(store)(uint8_t *p, bytes_t vector)
+ALWAYS_INLINE void store_vector(uint8_t *p, bytes_t vector)
 {
 	*(bytes_t *)p = vector;
 }
 
 /* All ones in the last `count` bytes; in none if it is negative (down to -LADDER vectors). */
-ALWAYS_INLINE bytes_t TIER(last)(ptrdiff_t count)
+ALWAYS_INLINE bytes_t last_bytes(ptrdiff_t count)
 {
 	static const uint8_t mask[(LADDER + 2) * VECTOR] = {
 	    [(LADDER + 1) * VECTOR... sizeof(mask) - 1] = 0xFF};
 
-	return TIER(load)(mask + LADDER * VECTOR + count);
+	return load_vector(mask + LADDER * VECTOR + count);
 }
 
-ALWAYS_INLINE void TIER(map)(bytes_t *x, int vectors, const struct pfs_rounds *rounds,
-			     unsigned int round_count)
+ALWAYS_INLINE void map_vectors(bytes_t *x, int vectors, const struct pfs_rounds *rounds,
+			       unsigned int round_count)
 {
 	for (unsigned int r = 0; r < round_count; ++r) {
-		bytes_t flip = TIER(splat)(rounds->flip[r]);
-		bytes_t add = TIER(splat)(rounds->add[r]);
+		bytes_t flip = splat(rounds->flip[r]);
+		bytes_t add = splat(rounds->add[r]);
 
 		for (int v = 0; v < vectors; ++v)
 			x[v] = (x[v] ^ flip) + add;
 	}
 }
 
-ALWAYS_INLINE void TIER(settle)(struct TIER(counts) * counts, unsigned int counters)
+ALWAYS_INLINE void widen_counts(struct counts *counts, unsigned int counters)
 {
 	for (unsigned int c = 0; c < counters; ++c) {
 		counts->sum[c] += (sums_t)SUM_BYTES(counts->recent[c]);
-		counts->recent[c] = TIER(splat)(0);
+		counts->recent[c] = splat(0);
 	}
 	counts->room = 255;
 }
 
 /* Counts in up to four vectors; only under `mask`, which may be all ones. */
-ALWAYS_INLINE void TIER(count)(struct TIER(counts) * counts, unsigned int counters,
-			       const bytes_t *x, int vectors, bytes_t mask)
+ALWAYS_INLINE void count_matches(struct counts *counts, unsigned int counters, const bytes_t *x,
+				 int vectors, bytes_t mask)
 {
 	for (unsigned int c = 0; c < counters; ++c) {
 		/* A match is 255, that is -1. */
@@ -106,28 +108,28 @@ ALWAYS_INLINE void TIER(count)(struct TIER(counts) * counts, unsigned int counte
 }
 
 /* A range that is shorter than a vector: through a vector of its own. */
-ALWAYS_INLINE void TIER(pass_short)(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
-				    unsigned int round_count, struct TIER(counts) * counts,
-				    unsigned int counters)
+ALWAYS_INLINE void pass_short(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+			      unsigned int round_count, struct counts *counts,
+			      unsigned int counters)
 {
 	uint8_t buffer[VECTOR] = {0};
 	bytes_t x;
 
 	memcpy(buffer, p, length);
-	x = TIER(load)(buffer);
-	TIER(count)(counts, counters, &x, 1, ~TIER(last)(VECTOR - length));
+	x = load_vector(buffer);
+	count_matches(counts, counters, &x, 1, ~last_bytes(VECTOR - length));
 	if (!round_count)
 		return;
-	TIER(map)(&x, 1, rounds, round_count);
-	TIER(store)(buffer, x);
+	map_vectors(&x, 1, rounds, round_count);
+	store_vector(buffer, x);
 	memcpy(p, buffer, length);
 }
 
 #if LADDER
 /* A range of 2 to LADDER vectors; `copy`, where not NULL, gets the mapped bytes too. */
-ALWAYS_INLINE void TIER(pass_ladder)(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
-				     unsigned int round_count, struct TIER(counts) * counts,
-				     unsigned int counters, uint8_t *copy)
+ALWAYS_INLINE void pass_ladder(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+			       unsigned int round_count, struct counts *counts,
+			       unsigned int counters, uint8_t *copy)
 {
 	const size_t last = length - VECTOR;
 	bytes_t x[LADDER];
@@ -137,64 +139,62 @@ ALWAYS_INLINE void TIER(pass_ladder)(uint8_t *p, size_t length, const struct pfs
 	for (size_t v = 0; v < LADDER; ++v) {
 		size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
 		/* Of a vector that overlaps the one before, only the bytes at its end are new. */
-		bytes_t new =
-		    v < 2 ? ~TIER(splat)(0) : TIER(last)((ptrdiff_t)(at - v * VECTOR) + VECTOR);
+		bytes_t new = v < 2 ? ~splat(0) : last_bytes((ptrdiff_t)(at - v * VECTOR) + VECTOR);
 
-		x[v] = TIER(load)(p + at);
-		TIER(count)(counts, counters, &x[v], 1, new);
+		x[v] = load_vector(p + at);
+		count_matches(counts, counters, &x[v], 1, new);
 	}
 	if (counters)
 		counts->room -= LADDER;
-	TIER(map)(x, LADDER, rounds, round_count);
+	map_vectors(x, LADDER, rounds, round_count);
 #pragma clang loop unroll(full)
 	for (size_t v = 0; v < LADDER; ++v) {
 		size_t at = v >= 2 && v * VECTOR > last ? last : v * VECTOR;
 
 		if (round_count)
-			TIER(store)(p + at, x[v]);
+			store_vector(p + at, x[v]);
 		if (copy)
-			TIER(store)(copy + at, x[v]);
+			store_vector(copy + at, x[v]);
 	}
 }
 #endif
 
 /* Four vectors. */
-ALWAYS_INLINE void TIER(pass_block)(uint8_t *p, const struct pfs_rounds *rounds,
-				    unsigned int round_count, struct TIER(counts) * counts,
-				    unsigned int counters)
+ALWAYS_INLINE void pass_block(uint8_t *p, const struct pfs_rounds *rounds, unsigned int round_count,
+			      struct counts *counts, unsigned int counters)
 {
 	bytes_t x[4];
 
 	for (int v = 0; v < 4; ++v)
-		x[v] = TIER(load)(p + v * VECTOR);
-	TIER(count)(counts, counters, x, 4, ~TIER(splat)(0));
-	TIER(map)(x, 4, rounds, round_count);
+		x[v] = load_vector(p + v * VECTOR);
+	count_matches(counts, counters, x, 4, ~splat(0));
+	map_vectors(x, 4, rounds, round_count);
 	if (round_count)
 		for (int v = 0; v < 4; ++v)
-			TIER(store)(p + v * VECTOR, x[v]);
+			store_vector(p + v * VECTOR, x[v]);
 }
 
 /*
  * One range; `copy`, where not NULL, gets the mapped bytes too. Loops over rounds and counters
  * vanish where their numbers are constants.
  */
-ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
-				    unsigned int round_count, struct TIER(counts) * counts,
-				    unsigned int counters, uint8_t *copy)
+ALWAYS_INLINE void pass_range(uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+			      unsigned int round_count, struct counts *counts,
+			      unsigned int counters, uint8_t *copy)
 {
 	uint8_t *const start = p;
 	const size_t whole = length;
-	const bytes_t all = ~TIER(splat)(0);
+	const bytes_t all = ~splat(0);
 	bytes_t tail, x[4];
 
 	if (counters && counts->room < LADDER + 8)
-		TIER(settle)(counts, counters);
+		widen_counts(counts, counters);
 #if LADDER
 	if (length == 2 * VECTOR && !copy) {
 		/* So common that a table may hold nothing else. */
 		memcpy(x, p, 2 * VECTOR);
-		TIER(count)(counts, counters, x, 2, all);
-		TIER(map)(x, 2, rounds, round_count);
+		count_matches(counts, counters, x, 2, all);
+		map_vectors(x, 2, rounds, round_count);
 		if (round_count)
 			memcpy(p, x, 2 * VECTOR);
 		if (counters)
@@ -202,21 +202,21 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 		return;
 	}
 	if (length - 2 * VECTOR <= (LADDER - 2) * VECTOR) {
-		TIER(pass_ladder)(p, length, rounds, round_count, counts, counters, copy);
+		pass_ladder(p, length, rounds, round_count, counts, counters, copy);
 		return;
 	}
 #endif
 	if (length < VECTOR) {
-		TIER(pass_short)(p, length, rounds, round_count, counts, counters);
+		pass_short(p, length, rounds, round_count, counts, counters);
 		if (counters)
 			counts->room -= 1;
 		if (copy)
 			memcpy(copy, p, length);
 		return;
 	}
-	tail = TIER(load)(p + length - VECTOR);
-	TIER(count)(counts, counters, &tail, 1, TIER(last)(length % VECTOR));
-	TIER(map)(&tail, 1, rounds, round_count);
+	tail = load_vector(p + length - VECTOR);
+	count_matches(counts, counters, &tail, 1, last_bytes(length % VECTOR));
+	map_vectors(&tail, 1, rounds, round_count);
 	if (counters)
 		counts->room -= 4; /* with the single vectors below */
 
@@ -225,7 +225,7 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 
 		if (counters) {
 			if (counts->room < 8)
-				TIER(settle)(counts, counters);
+				widen_counts(counts, counters);
 			if (blocks > counts->room / 4 - 1)
 				blocks = counts->room / 4 - 1;
 			counts->room -= 4 * blocks;
@@ -235,33 +235,33 @@ ALWAYS_INLINE void TIER(pass_range)(uint8_t *p, size_t length, const struct pfs_
 		 * straddles a line of code; the longer ones gain nothing from it. */
 		if (!round_count) [[clang::code_align(64)]]
 			for (; blocks; --blocks, p += 4 * VECTOR)
-				TIER(pass_block)(p, rounds, round_count, counts, counters);
+				pass_block(p, rounds, round_count, counts, counters);
 		else if (counters && whole >= PREFETCH_FROM)
 			for (; blocks; --blocks, p += 4 * VECTOR) {
 				__builtin_prefetch(p + PREFETCH_AHEAD);
 				if (VECTOR == 32)
 					__builtin_prefetch(p + PREFETCH_AHEAD + 64);
-				TIER(pass_block)(p, rounds, round_count, counts, counters);
+				pass_block(p, rounds, round_count, counts, counters);
 			}
 		else
 			for (; blocks; --blocks, p += 4 * VECTOR)
-				TIER(pass_block)(p, rounds, round_count, counts, counters);
+				pass_block(p, rounds, round_count, counts, counters);
 	}
 	for (; length >= VECTOR; length -= VECTOR, p += VECTOR) {
-		x[0] = TIER(load)(p);
-		TIER(count)(counts, counters, x, 1, all);
-		TIER(map)(x, 1, rounds, round_count);
+		x[0] = load_vector(p);
+		count_matches(counts, counters, x, 1, all);
+		map_vectors(x, 1, rounds, round_count);
 		if (round_count)
-			TIER(store)(p, x[0]);
+			store_vector(p, x[0]);
 	}
 	if (round_count)
-		TIER(store)(p + length - VECTOR, tail);
+		store_vector(p + length - VECTOR, tail);
 	if (copy)
 		memcpy(copy, start, whole);
 }
 
 /* Copies a range to a place with room for a whole number of vectors. */
-ALWAYS_INLINE void TIER(copy)(uint8_t *to, const uint8_t *from, size_t length)
+ALWAYS_INLINE void copy_range(uint8_t *to, const uint8_t *from, size_t length)
 {
 #if LADDER
 	if (length - 2 * VECTOR <= (LADDER - 2) * VECTOR) {
@@ -271,7 +271,7 @@ ALWAYS_INLINE void TIER(copy)(uint8_t *to, const uint8_t *from, size_t length)
 
 			if (v >= 2 && at > length - VECTOR)
 				at = length - VECTOR;
-			TIER(store)(to + at, TIER(load)(from + at));
+			store_vector(to + at, load_vector(from + at));
 		}
 		return;
 	}
@@ -281,23 +281,22 @@ ALWAYS_INLINE void TIER(copy)(uint8_t *to, const uint8_t *from, size_t length)
 
 /* What a copy of a range takes up: copies begin at multiples of a vector, so that stores do not
  * straddle lines. */
-ALWAYS_INLINE size_t TIER(slot)(size_t length)
+ALWAYS_INLINE size_t slot_size(size_t length)
 {
 	return (length + VECTOR - 1) / VECTOR * VECTOR;
 }
 
 /* What becomes of the ranges' bytes besides. */
-enum TIER(copies) {
-	TIER(NO_COPY),
-	TIER(COPY_BEFORE), /* a copy of the bytes as loaded, one slot after the other */
-	TIER(COPY_AFTER),  /* a copy of the bytes as stored */
+enum copies {
+	NO_COPY,
+	COPY_BEFORE, /* a copy of the bytes as loaded, one slot after the other */
+	COPY_AFTER,  /* a copy of the bytes as stored */
 };
 
 /* Adds what has been counted to sums[0..<counters] and begins anew. */
-ALWAYS_INLINE void TIER(add_counts)(struct TIER(counts) * counts, unsigned int counters,
-				    uint64_t *sums)
+ALWAYS_INLINE void add_counts(struct counts *counts, unsigned int counters, uint64_t *sums)
 {
-	TIER(settle)(counts, counters);
+	widen_counts(counts, counters);
 	for (unsigned int c = 0; c < counters; ++c) {
 		__m128i sum = ADD_HALVES(counts->sum[c]);
 
@@ -308,16 +307,16 @@ ALWAYS_INLINE void TIER(add_counts)(struct TIER(counts) * counts, unsigned int c
 
 /* All ranges, in order; adds to sums[0..<counters], or, with `each`, to a row of `counters` sums
  * for each range. */
-ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
-				     const struct pfs_plan *plan, unsigned int round_count,
-				     unsigned int counters, uint64_t *sums, int each,
-				     enum TIER(copies) copies, uint8_t *copy)
+ALWAYS_INLINE void pass_ranges(const struct range *ranges, size_t count,
+			       const struct pfs_plan *plan, unsigned int round_count,
+			       unsigned int counters, uint64_t *sums, int each, enum copies copies,
+			       uint8_t *copy)
 {
-	struct TIER(counts) counts;
+	struct counts counts;
 
 	for (unsigned int c = 0; c < counters; ++c) {
-		counts.value[c] = TIER(splat)(plan->counters[c]);
-		counts.recent[c] = TIER(splat)(0);
+		counts.value[c] = splat(plan->counters[c]);
+		counts.recent[c] = splat(0);
 		counts.sum[c] = (sums_t){0};
 	}
 	counts.room = 255;
@@ -327,87 +326,93 @@ ALWAYS_INLINE void TIER(pass_ranges)(const struct range *ranges, size_t count,
 
 		if (i + AHEAD < count)
 			prefetch_range(ranges[i + AHEAD].start, ranges[i + AHEAD].length);
-		if (copies == TIER(COPY_BEFORE))
-			TIER(copy)(copy, p, length);
-		TIER(pass_range)
-		(p, length, &plan->final, round_count, &counts, counters,
-		 copies == TIER(COPY_AFTER) ? copy : NULL);
-		copy += TIER(slot)(length);
+		if (copies == COPY_BEFORE)
+			copy_range(copy, p, length);
+		pass_range(p, length, &plan->final, round_count, &counts, counters,
+			   copies == COPY_AFTER ? copy : NULL);
+		copy += slot_size(length);
 		if (each) {
-			TIER(add_counts)(&counts, counters, sums);
+			add_counts(&counts, counters, sums);
 			sums += counters;
 		}
 	}
 	if (!each)
-		TIER(add_counts)(&counts, counters, sums);
+		add_counts(&counts, counters, sums);
 }
 
 /*
- * The pass of a plan over ranges whose first AHEAD have been prefetched: ways of their own for the
- * shapes that programs commonly have.
+ * The shapes of a pass that get code of their own: rounds, counters, a row of sums for each range,
+ * copies. ANY leaves a number open, at the price of loops; the first shape that fits is taken.
  */
-static void TIER(pass)(const struct range *ranges, size_t count, const struct pfs_plan *plan,
-		       uint64_t *sums)
+#define ANY (-1)
+#define PASS_SHAPES(SHAPE)                                                                         \
+	SHAPE(0, 1, 0, NO_COPY)                                                                    \
+	SHAPE(1, 0, 0, NO_COPY)                                                                    \
+	SHAPE(1, 1, 0, NO_COPY)                                                                    \
+	SHAPE(0, ANY, 0, NO_COPY)                                                                  \
+	SHAPE(ANY, 0, 0, NO_COPY)                                                                  \
+	SHAPE(ANY, ANY, 0, NO_COPY)                                                                \
+	SHAPE(0, 1, 1, NO_COPY)                                                                    \
+	SHAPE(1, 1, 1, NO_COPY)                                                                    \
+	SHAPE(0, ANY, 1, NO_COPY)                                                                  \
+	SHAPE(ANY, ANY, 1, NO_COPY)                                                                \
+	SHAPE(1, 0, 0, COPY_AFTER)                                                                 \
+	SHAPE(ANY, ANY, 0, COPY_AFTER)                                                             \
+	SHAPE(ANY, ANY, 1, COPY_AFTER)                                                             \
+	SHAPE(ANY, ANY, 0, COPY_BEFORE)                                                            \
+	SHAPE(ANY, ANY, 1, COPY_BEFORE)
+
+#define FITS(wanted, number) ((wanted) == ANY || (int)(number) == (wanted))
+#define NUMBER(wanted, number) ((wanted) == ANY ? (number) : (unsigned int)(wanted))
+
+/* The pass of a plan over ranges whose first AHEAD have been prefetched. */
+ALWAYS_INLINE void pass_shapes(const struct range *ranges, size_t count,
+			       const struct pfs_plan *plan, uint64_t *sums, int each,
+			       enum copies copies, uint8_t *copy)
 {
 	unsigned int rounds = plan->final.count;
 	unsigned int counters = plan->counter_count;
 
-	if (rounds == 0 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums, 0, TIER(NO_COPY), NULL);
-	else if (rounds == 1 && counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, 1, 0, sums, 0, TIER(NO_COPY), NULL);
-	else if (rounds == 1 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums, 0, TIER(NO_COPY), NULL);
-	else if (rounds == 0)
-		TIER(pass_ranges)(ranges, count, plan, 0, counters, sums, 0, TIER(NO_COPY), NULL);
-	else if (counters == 0)
-		TIER(pass_ranges)(ranges, count, plan, rounds, 0, sums, 0, TIER(NO_COPY), NULL);
-	else
-		TIER(pass_ranges)
-	(ranges, count, plan, rounds, counters, sums, 0, TIER(NO_COPY), NULL);
+#define SHAPE(r, c, e, k)                                                                          \
+	if (each == (e) && copies == (k) && FITS(r, rounds) && FITS(c, counters)) {                \
+		pass_ranges(ranges, count, plan, NUMBER(r, rounds), NUMBER(c, counters), sums, e,  \
+			    k, copy);                                                              \
+		return;                                                                            \
+	}
+	PASS_SHAPES(SHAPE)
+#undef SHAPE
+}
+
+/* The pass that adds to one row of sums. */
+static void pass(const struct range *ranges, size_t count, const struct pfs_plan *plan,
+		 uint64_t *sums)
+{
+	pass_shapes(ranges, count, plan, sums, 0, NO_COPY, NULL);
 }
 
 /* The same with a row of sums for each range. */
-static void TIER(pass_each)(const struct range *ranges, size_t count, const struct pfs_plan *plan,
-			    uint64_t *sums)
+static void pass_each(const struct range *ranges, size_t count, const struct pfs_plan *plan,
+		      uint64_t *sums)
 {
-	unsigned int rounds = plan->final.count;
-	unsigned int counters = plan->counter_count;
-
-	if (rounds == 0 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 0, 1, sums, 1, TIER(NO_COPY), NULL);
-	else if (rounds == 1 && counters == 1)
-		TIER(pass_ranges)(ranges, count, plan, 1, 1, sums, 1, TIER(NO_COPY), NULL);
-	else if (rounds == 0)
-		TIER(pass_ranges)(ranges, count, plan, 0, counters, sums, 1, TIER(NO_COPY), NULL);
-	else
-		TIER(pass_ranges)
-	(ranges, count, plan, rounds, counters, sums, 1, TIER(NO_COPY), NULL);
+	pass_shapes(ranges, count, plan, sums, 1, NO_COPY, NULL);
 }
 
-/* The same, with a copy of all ranges' bytes. The copy has room for a whole number of vectors. */
-static void TIER(pass_and_copy)(const struct range *ranges, size_t count,
-				const struct pfs_plan *plan, uint64_t *sums, int each,
-				enum TIER(copies) copies, uint8_t *copy)
+/* The same with a copy of all ranges' bytes; it has room for a whole number of vectors. */
+static void pass_and_copy(const struct range *ranges, size_t count, const struct pfs_plan *plan,
+			  uint64_t *sums, int each, enum copies copies, uint8_t *copy)
 {
-	unsigned int rounds = plan->final.count;
-	unsigned int counters = plan->counter_count;
-
-	if (rounds == 1 && counters == 0 && copies == TIER(COPY_AFTER))
-		TIER(pass_ranges)(ranges, count, plan, 1, 0, NULL, 0, TIER(COPY_AFTER), copy);
-	else if (each && copies == TIER(COPY_AFTER))
-		TIER(pass_ranges)
-	(ranges, count, plan, rounds, counters, sums, 1, TIER(COPY_AFTER), copy);
-	else if (each) TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, 1,
-					 TIER(COPY_BEFORE), copy);
-	else if (copies == TIER(COPY_AFTER)) TIER(pass_ranges)(
-	    ranges, count, plan, rounds, counters, sums, 0, TIER(COPY_AFTER), copy);
-	else TIER(pass_ranges)(ranges, count, plan, rounds, counters, sums, 0, TIER(COPY_BEFORE),
-			       copy);
+	if (each && copies == COPY_AFTER)
+		pass_shapes(ranges, count, plan, sums, 1, COPY_AFTER, copy);
+	else if (each)
+		pass_shapes(ranges, count, plan, sums, 1, COPY_BEFORE, copy);
+	else if (copies == COPY_AFTER)
+		pass_shapes(ranges, count, plan, sums, 0, COPY_AFTER, copy);
+	else
+		pass_shapes(ranges, count, plan, sums, 0, COPY_BEFORE, copy);
 }
 
 /* Maps bytes of our own, up to the end of the last vector. */
-static void TIER(map_scratch)(uint8_t *p, size_t length, const struct pfs_rounds *rounds)
+static void map_scratch(uint8_t *p, size_t length, const struct pfs_rounds *rounds)
 {
 	if (!rounds->count)
 		return;
@@ -415,9 +420,11 @@ static void TIER(map_scratch)(uint8_t *p, size_t length, const struct pfs_rounds
 		bytes_t x[4];
 
 		for (int v = 0; v < 4; ++v)
-			x[v] = TIER(load)(p + v * VECTOR);
-		TIER(map)(x, 4, rounds, rounds->count);
+			x[v] = load_vector(p + v * VECTOR);
+		map_vectors(x, 4, rounds, rounds->count);
 		for (int v = 0; v < 4; ++v)
-			TIER(store)(p + v * VECTOR, x[v]);
+			store_vector(p + v * VECTOR, x[v]);
 	}
 }
+
+#endif

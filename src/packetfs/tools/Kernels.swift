@@ -3,7 +3,7 @@ import PacketFSPCPU
 
 /// Which kernels a tool runs.
 public enum Kernels {
-    /// The best tier of this CPU, or the one that `PACKETFS_FORCE_ISA` names. Pcores inherit the environment, so parent and
+    /// The best instruction set of this CPU, or the one that `PACKETFS_FORCE_ISA` names. Pcores inherit the environment, so parent and
     /// pcores choose alike.
     public static func selected() throws(ToolError) -> ISA {
         do {

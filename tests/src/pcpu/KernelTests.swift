@@ -3,7 +3,8 @@ import PacketFSGram
 import PacketFSPCPU
 import Testing
 
-/// Every kernel against the reference, once per instruction set that this CPU runs.
+/// Every kernel against the reference, once per instruction set that this CPU runs, and once more for the AVX-512 source compiled
+/// for any CPU.
 @Suite struct KernelTests {
     /// One program per way through the kernels, and a few that mix them.
     static let programs = [
@@ -13,9 +14,9 @@ import Testing
         "crc32c,xor:90,crc32c,add:4,fnv,counteq:9,crc32c", "xor:1,xor:1",
     ]
 
-    @Test(arguments: ISA.supported, programs)
-    func namedProgramsMatchTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs)
+    func namedProgramsMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         for seed in UInt64(1)...6 {
             var generator = SeededGenerator(seed: seed)
             let original = randomBytes(9000, using: &generator)
@@ -24,12 +25,12 @@ import Testing
         }
     }
 
-    @Test(arguments: ISA.supported, UInt64(1)...40)
-    func randomProgramsMatchTheReference(isa: ISA, seed: UInt64) throws {
+    @Test(arguments: KernelBuild.all, UInt64(1)...40)
+    func randomProgramsMatchTheReference(kernels: KernelBuild, seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<4 {
             let maximumSteps = Int.random(in: 0..<8, using: &generator) == 0 ? Program.maximumSteps : 7
-            let plan = Plan(try randomProgram(using: &generator, maximumSteps: maximumSteps), isa: isa)
+            let plan = kernels.plan(try randomProgram(using: &generator, maximumSteps: maximumSteps))
             let original = randomBytes(7000, using: &generator)
             let maximumLength = Bool.random(using: &generator) ? 400 : 5000
             let table = randomDescriptors(using: &generator, size: original.count, maximumLength: maximumLength)
@@ -39,10 +40,10 @@ import Testing
 
     /// The documented distribution: 64 descriptors, 64-byte aligned, 64 to 319 bytes.
     @Test(
-        arguments: ISA.supported,
+        arguments: KernelBuild.all,
         ["crc32c", "fnv", "counteq:0", "xor:255,add:7,counteq:0", "xor:90,crc32c", "add:1,fnv"])
-    func documentedTablesMatchTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    func documentedTablesMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         for seed in UInt64(1)...4 {
             var generator = SeededGenerator(seed: seed)
             let original = randomBytes(64 * 400, using: &generator)
@@ -55,9 +56,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ISA.supported, programs)
-    func everyShortLengthMatchesTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs)
+    func everyShortLengthMatchesTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         var generator = SeededGenerator(seed: 11)
         let original = randomBytes(1300, using: &generator)
         for length in 0...(text.count < 10 ? 700 : 330) {
@@ -72,9 +73,9 @@ import Testing
     }
 
     /// Kernels take ways of their own where all ranges of a table have one length, or all are short, and fill up groups.
-    @Test(arguments: ISA.supported, ["crc32c", "fnv,crc32c", "xor:90,crc32c", "counteq:0"])
-    func tablesOfOneLengthAndOfTinyOnesMatchTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, ["crc32c", "fnv,crc32c", "xor:90,crc32c", "counteq:0"])
+    func tablesOfOneLengthAndOfTinyOnesMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         var generator = SeededGenerator(seed: 12)
         let original = randomBytes(9000, using: &generator)
         func table(_ count: Int, _ lengths: ClosedRange<Int>) -> [Descriptor] {
@@ -99,10 +100,10 @@ import Testing
     }
 
     @Test(
-        arguments: ISA.supported,
+        arguments: KernelBuild.all,
         ["crc32c", "fnv", "xor:90,crc32c", "counteq:7", "xor:9,counteq:0", "add:1,fnv,crc32c"])
-    func longRangesMatchTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    func longRangesMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         var generator = SeededGenerator(seed: 5)
         let original = randomBytes((1 << 18) + 333, using: &generator)
         let lengths = [4095, 16384, 16385, 32769, 65536, 65537, 131_000, 1 << 18]
@@ -115,19 +116,19 @@ import Testing
         }
     }
 
-    @Test(arguments: ISA.supported)
-    func megabyteChecksumMatchesTheReference(isa: ISA) throws {
-        let plan = Plan(try Program(parsing: "crc32c"), isa: isa)
+    @Test(arguments: KernelBuild.all)
+    func megabyteChecksumMatchesTheReference(kernels: KernelBuild) throws {
+        let plan = try kernels.plan("crc32c")
         var generator = SeededGenerator(seed: 6)
         let original = randomBytes((1 << 20) + 64, using: &generator)
         try expectReferenceResults(
-            plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(isa)")
+            plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(kernels)")
     }
 
     /// Ranges that end at, or start after, an inaccessible page: reading or writing one byte too many crashes the test.
-    @Test(arguments: ISA.supported, programs)
-    func nothingOutsideTheDescriptorsIsTouched(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs)
+    func nothingOutsideTheDescriptorsIsTouched(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         let memory = try GuardedMemory(atLeast: 4096)
         let blob = memory.bytes
         var generator = SeededGenerator(seed: 3)
@@ -153,9 +154,9 @@ import Testing
     }
 
     /// The same in tables of many lengths, all of which end at, or start after, an inaccessible page.
-    @Test(arguments: ISA.supported, programs)
-    func nothingOutsideMixedTablesIsTouched(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs)
+    func nothingOutsideMixedTablesIsTouched(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         let memory = try GuardedMemory(atLeast: 4096)
         let blob = memory.bytes
         var generator = SeededGenerator(seed: 13)
@@ -178,9 +179,9 @@ import Testing
 
     /// A descriptor must not even rewrite its neighbour's bytes with their own values: they may be another process's. Here
     /// the neighbours are on a read-only page.
-    @Test(arguments: ISA.supported, programs.filter { $0.contains("xor") || $0.contains("add") })
-    func neighboursAreNotWritten(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs.filter { $0.contains("xor") || $0.contains("add") })
+    func neighboursAreNotWritten(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         let memory = try GuardedMemory(atLeast: 3 * 4096)
         let blob = memory.bytes
         var generator = SeededGenerator(seed: 4)
@@ -208,13 +209,13 @@ import Testing
 
     /// A program without maps, or whose maps cancel out, must work on a blob that is mapped read-only.
     @Test(
-        arguments: ISA.supported,
+        arguments: KernelBuild.all,
         [
             "counteq:0", "counteq:0,counteq:131", "crc32c", "fnv", "crc32c,fnv,counteq:0", "xor:3,fnv,xor:3",
             "add:5,crc32c,add:251", "xor:9,counteq:1,crc32c,fnv,xor:9",
         ])
-    func readOnlyProgramsOnlyRead(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    func readOnlyProgramsOnlyRead(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         let memory = try GuardedMemory(atLeast: 96 * 1024)
         let blob = memory.bytes
         var generator = SeededGenerator(seed: 8)
@@ -232,9 +233,9 @@ import Testing
     }
 
     /// Tables longer than any batch, whose rows must go on where the batch before ended.
-    @Test(arguments: ISA.supported, programs)
-    func rowsOfLongTablesMatchTheReference(isa: ISA, text: String) throws {
-        let plan = Plan(try Program(parsing: text), isa: isa)
+    @Test(arguments: KernelBuild.all, programs)
+    func rowsOfLongTablesMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
         var generator = SeededGenerator(seed: 9)
         for count in [63, 64, 65, 127, 128, 129, 300] {
             let original = randomBytes(9000, using: &generator)
@@ -248,9 +249,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ISA.supported)
-    func totalsAreAddedToAndWrap(isa: ISA) throws {
-        let plan = Plan(try Program(parsing: "fnv,counteq:1,fnv,counteq:1"), isa: isa)
+    @Test(arguments: KernelBuild.all)
+    func totalsAreAddedToAndWrap(kernels: KernelBuild) throws {
+        let plan = try kernels.plan("fnv,counteq:1,fnv,counteq:1")
         var bytes: [UInt8] = [1, 1, 1]
         let table = [Descriptor(offset: 0, length: 3), Descriptor(offset: 0, length: 0)]
         var totals: [UInt64] = [.max, .max - 1, 5, 6]
@@ -267,8 +268,8 @@ import Testing
         #expect(totals == [fnv &- 1, 1, 5 &+ fnv, 9])
     }
 
-    @Test(arguments: ISA.supported)
-    func publishedVectors(isa: ISA) throws {
+    @Test(arguments: KernelBuild.all)
+    func publishedVectors(kernels: KernelBuild) throws {
         // RFC 3720 appendix B.4 prints the bytes of each CRC least significant first.
         let ascending = [UInt8](0..<32)
         let readCommand: [UInt8] =
@@ -285,13 +286,13 @@ import Testing
             (Array("foobar".utf8), 0x8594_4171_F739_67E8), ([0], 0xAF63_BD4C_8601_B7DF),
             (Array("a\0".utf8), 0x089B_E207_B544_F1E4), (Array("foobar\0".utf8), 0x3453_1CA7_168B_8F38),
         ]
-        let crc = Plan(try Program(parsing: "crc32c"), isa: isa)
+        let crc = try kernels.plan("crc32c")
         for (bytes, expected) in crcs {
             var blob = bytes + [0]
             let table = [Descriptor(offset: 0, length: UInt32(bytes.count))]
             #expect(try blob.withUnsafeMutableBytes { try crc.run(on: $0, table) } == [expected], "\(bytes)")
         }
-        let fnv = Plan(try Program(parsing: "fnv"), isa: isa)
+        let fnv = try kernels.plan("fnv")
         for (bytes, expected) in fnvs {
             var blob = bytes + [0]
             let table = [Descriptor(offset: 0, length: UInt32(bytes.count))]

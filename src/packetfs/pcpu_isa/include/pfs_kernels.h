@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pCPU kernels for x86-64, one set ("tier") per instruction set, chosen at run time.
+ * The pCPU kernels for x86-64, one set per instruction set (ISA), chosen at run time.
  *
  * A call executes a plan over a whole table of descriptors: loops live behind this boundary, never
  * single vectors. Nothing here checks its arguments, allocates memory or keeps state; every
@@ -13,12 +13,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The tiers, worst first. On other architectures none is supported. */
-enum pfs_tier {
-	PFS_TIER_SSE2,
-	PFS_TIER_SSE42,
-	PFS_TIER_AVX2,
-	PFS_TIER_VPCLMUL,
+/* The instruction sets, worst first. On other architectures none is supported. */
+enum pfs_isa {
+	PFS_ISA_SSE2,
+	PFS_ISA_SSE42,
+	PFS_ISA_AVX2,
+	PFS_ISA_VPCLMUL,
+	PFS_ISA_AVX512,
+	PFS_ISA_COUNT,
+};
+
+/* The CPU features that instruction sets ask for: bits of pfs_cpu_features(). */
+enum pfs_feature {
+	PFS_FEATURE_SSE42,
+	PFS_FEATURE_PCLMUL,
+	PFS_FEATURE_POPCNT,
+	PFS_FEATURE_AVX,
+	PFS_FEATURE_AVX2,
+	PFS_FEATURE_BMI,
+	PFS_FEATURE_BMI2,
+	PFS_FEATURE_VPCLMULQDQ,
+	PFS_FEATURE_AVX512F,
+	PFS_FEATURE_AVX512BW,
+	PFS_FEATURE_AVX512DQ,
+	PFS_FEATURE_AVX512VL,
+	PFS_FEATURE_AVX512VBMI,
+	PFS_FEATURE_AVX512VNNI,
+	PFS_FEATURE_GFNI,
+	PFS_FEATURE_COUNT,
 };
 
 /* A range of bytes of the blob; the layout is that of a record's descriptor table. */
@@ -96,8 +118,29 @@ struct pfs_crc_constants {
 /* Fills the constants; some hundred thousand cycles. */
 void pfs_crc_constants_init(struct pfs_crc_constants *constants);
 
-/* The tiers that this CPU and operating system can run: bit (1 << tier) for each. */
-uint32_t pfs_cpu_tiers(void);
+/*
+ * The features that this CPU has and whose registers the operating system saves: bit
+ * (1 << feature) for each enum pfs_feature.
+ */
+uint32_t pfs_cpu_features(void);
+
+/*
+ * The ISAs that an x86-64 CPU with these features can run: bit (1 << isa) for each. An ISA is among
+ * them only if every feature is there that its code is compiled for.
+ */
+uint32_t pfs_isas_with(uint32_t features);
+
+/* The ISAs that this CPU and operating system can run: bit (1 << isa) for each. */
+uint32_t pfs_cpu_isas(void);
+
+/* The kernels of one instruction set, to hand to pfs_execute(). */
+struct pfs_results;
+typedef void pfs_kernels(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+			 struct pfs_results *results);
+
+/* The kernels of an ISA; NULL on other architectures than x86-64. */
+pfs_kernels *pfs_kernels_of(enum pfs_isa isa);
 
 /*
  * Applies the plan to each descriptor, as if one after the other. Without `each`, adds the value of
@@ -106,9 +149,9 @@ uint32_t pfs_cpu_tiers(void);
  * values[i * plan->reducer_count + r], whatever was there.
  *
  * Touches no byte outside the descriptors, and writes none if the plan's final map has no rounds.
- * The CPU must run the tier, and the descriptors must lie inside the blob at base.
+ * The CPU must run the kernels, and the descriptors must lie inside the blob at base.
  */
-void pfs_execute(enum pfs_tier tier, const struct pfs_plan *plan,
+void pfs_execute(pfs_kernels *kernels, const struct pfs_plan *plan,
 		 const struct pfs_crc_constants *constants, uint8_t *base,
 		 const struct pfs_descriptor *descriptors, size_t count, bool each,
 		 uint64_t *values);

@@ -5,12 +5,12 @@
 
 #include <immintrin.h>
 
-#define TIER(name) name##_sse2
+#define PFS_EXECUTE pfs_execute_sse2
 #define VECTOR 16
 
 #pragma clang attribute push(__attribute__((target("sse2"))), apply_to = function)
 
-#include "tier.h"
+#include "isa.h"
 
 #pragma clang attribute pop
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One tier's kernels, compiled for its instruction set. A tier's source file defines, before it
- * includes this:
- *  - TIER(name): the name with the tier's suffix;
+ * The kernels, compiled for one instruction set. Each isa_*.c is a translation unit of its own and
+ * therefore the namespace of all static names. It defines, before it includes this:
+ *  - PFS_EXECUTE: the name of its pfs_execute(), the only one that others see;
  *  - VECTOR: the bytes of a vector, 16 or 32;
  *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256
- * bits.
+ *    bits.
  */
 
 /* The sums of each eight neighbouring bytes, and two halves of a vector of sums, as pass.h wants
