@@ -161,7 +161,7 @@ def make(root):
             file.write(text)
     os.makedirs(f"{root}/utils/lib", exist_ok=True)
     for name in ("utils/promote", "utils/demote", "utils/tiers", "utils/test-report", ".swift-format",
-                 *(f"utils/lib/{module}.py" for module in ("house", "checklist", "promotion", "tool"))):
+                 *(f"utils/lib/{module}.py" for module in ("house", "checklist", "promotion", "machine", "tool"))):
         shutil.copy(os.path.join(ROOT, name), os.path.join(root, name))
     os.makedirs(f"{root}/bin")
     os.symlink("../.build/release/tool", f"{root}/bin/tool")

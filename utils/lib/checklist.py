@@ -13,7 +13,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from house import MAY_BE_NONE, OPTIONAL, PACKAGE, REQUIRED
 
@@ -452,7 +453,7 @@ def documented_fields(section, name, tools):
     for before, table in tables:
         # `pfs_x_tx` and `_rx` names both.
         owners = [word for word in re.findall(r"`(\w+)`", before) if word in tools or word.startswith("_")]
-        if not owners or any(name == owner or owner.startswith("_") and name.endswith(owner) for owner in owners):
+        if not owners or any(name == owner or (owner.startswith("_") and name.endswith(owner)) for owner in owners):
             for row in table.strip().split("\n"):
                 words += re.findall(r"`([a-z_.]+)`", row.split("|")[1])
     return {word.split(".")[-1] for word in words} - {"result"}

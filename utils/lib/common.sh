@@ -6,12 +6,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root" || exit
 logs=$root/.build-logs
 
-# SwiftPM keeps what the manifest said for as long as its text and the environment stay the same; whether it found DPDK and
-# MPI is neither. Here it becomes a part of the environment, so that installing one makes a difference.
-if [[ -e /usr/include/dpdk/rte_ethdev.h ]]; then PACKETFS_DPDK=yes; else PACKETFS_DPDK=no; fi
-if compgen -G '/usr/lib/*/openmpi/include/mpi.h' >/dev/null; then PACKETFS_MPI=yes; else PACKETFS_MPI=no; fi
-export PACKETFS_DPDK PACKETFS_MPI
-
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
 # die STATUS MESSAGE...: exit statuses follow sysexits, as in the tools (69: not available here).
@@ -54,3 +48,34 @@ as_root() {
         return 69
     fi
 }
+
+# present PROBE: whether the machine has what a probe of utils/lib/needs.txt names.
+present() {
+    local kind=${1%%:*} what=${1#*:}
+    case $kind in
+        cmd) command -v "$what" >/dev/null ;;
+        file) compgen -G "$what" >/dev/null ;;
+        lib) [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p) == *"$what"* ]] ;;
+        py) command -v python3 >/dev/null && python3 -c "import $what" 2>/dev/null ;;
+        *) die 70 "unknown kind of need: $1" ;;
+    esac
+}
+
+# has PACKAGE: whether the machine has what utils/lib/needs-test.txt looks for in place of a Debian package.
+has() {
+    local probe package _
+    while read -r probe package _; do
+        if [[ $package == "$1" ]] && present "$probe"; then return; fi
+    done <"$root/utils/lib/needs-test.txt"
+    return 1
+}
+
+# SwiftPM keeps what the manifest said for as long as its text and the environment stay the same; whether it found DPDK and
+# MPI is neither. Here it becomes a part of the environment, so that installing one makes a difference.
+PACKETFS_DPDK=no PACKETFS_MPI=no
+if has libdpdk-dev; then PACKETFS_DPDK=yes; fi
+if has libopenmpi-dev; then PACKETFS_MPI=yes; fi
+export PACKETFS_DPDK PACKETFS_MPI
+
+# The path of ruff, which utils/setup installs in .build-tools where there is no other; its name where it is missing.
+ruff_command() { PATH=$root/.build-tools/bin:$PATH command -v ruff || say ruff; }

@@ -7,7 +7,6 @@ import itertools
 import os
 import random
 import re
-import tomllib
 
 from tool import NO_INPUT, USAGE, Problem
 
@@ -117,6 +116,7 @@ def arguments(settings):
 
 def read(path):
     """Reads the declaration at `path`."""
+    import tomllib  # Not before `tool` has said which Python is needed.
     try:
         with open(path, encoding="utf-8") as file:
             source = file.read()

@@ -104,7 +104,7 @@ def arguments(text):
     """The arguments of a call by label, without comments, given what stands between its brackets."""
     found, value, at, depth = {}, "", 0, 0
     while at <= len(text):
-        if at == len(text) or text[at] == "," and depth == 0:
+        if at == len(text) or (text[at] == "," and depth == 0):
             label = re.match(r"\s*(\w+):", value)
             if label:
                 found[label[1]] = value

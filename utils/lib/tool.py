@@ -6,7 +6,11 @@ import signal
 import sys
 import tempfile
 
-USAGE, NO_INPUT, UNAVAILABLE, SYSTEM, CANNOT_CREATE, IO = 64, 66, 69, 71, 73, 74
+if sys.version_info < (3, 11):
+    sys.stderr.write(f"{os.path.basename(sys.argv[0])}: needs Python 3.11 or newer; Debian 12 has it\n")
+    sys.exit(69)
+
+USAGE, WRONG_DATA, NO_INPUT, UNAVAILABLE, SYSTEM, CANNOT_CREATE, IO, NO_PERMISSION = 64, 65, 66, 69, 71, 73, 74, 77
 
 
 class Problem(Exception):
