@@ -16,6 +16,6 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default: help
 
 # This overview: every executable, every recipe
-[group('house')]
+[group('project')]
 help:
     @utils/help

@@ -1,16 +1,19 @@
 // swift-tools-version: 6.3
 //
-// The map of the house: every target, grouped by tier. A tier may depend on itself and on the tiers above it in this
-// file, never downwards (tests/architecture checks that).
+// Every target, grouped by tier. A tier may depend on itself and on the tiers above it in this file, never downwards
+// (`utils/tiers` checks that). components.toml says how mature each target is.
 import Foundation
 import PackageDescription
 
-// What not every machine has; its targets and products are at the end of each list.
-let hasDPDK = FileManager.default.fileExists(atPath: "/usr/include/dpdk/rte_ethdev.h")
-let hasSIMDe = FileManager.default.fileExists(atPath: "/usr/include/simde/x86/avx512.h")
-let hasMPI = ["x86_64", "aarch64"].contains {
-    FileManager.default.fileExists(atPath: "/usr/lib/\($0)-linux-gnu/openmpi/include/mpi.h")
+// What not every machine has; its targets and products are at the end of each list. `utils/tiers` asks for all of them.
+func has(_ files: String...) -> Bool {
+    ProcessInfo.processInfo.environment["PACKETFS_ALL_TARGETS"] == "yes"
+        || files.contains { FileManager.default.fileExists(atPath: $0) }
 }
+let hasDPDK = has("/usr/include/dpdk/rte_ethdev.h")
+let hasSIMDe = has("/usr/include/simde/x86/avx512.h")
+let hasMPI = has(
+    "/usr/lib/x86_64-linux-gnu/openmpi/include/mpi.h", "/usr/lib/aarch64-linux-gnu/openmpi/include/mpi.h")
 
 let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 let c: [CSetting] = [
@@ -245,27 +248,29 @@ let tests: [Target] = [
         name: "RingTests",
         dependencies: [
             "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "pfs_shm_ring_bench", "PacketFSUAPI", "CPacketFSShims",
-            systemPackage,
+            "ToolTesting", systemPackage,
         ],
         path: "tests/src/ring", swiftSettings: swift),
     // Compiles against packetfs.h and loads libpacketfs.so, which is built along with it.
     .testTarget(
         name: "CInterfaceTests", dependencies: ["pfs_stream_fastpath_rx", "pfs_ctl", "ToolTesting"],
         path: "tests/src/c", exclude: ["test_packetfs.c"], swiftSettings: swift),
-    .testTarget(name: "GramTests", dependencies: ["PacketFSGram"], path: "tests/src/gram", swiftSettings: swift),
     .testTarget(
-        name: "NetTests", dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory"],
+        name: "GramTests", dependencies: ["PacketFSGram", "ToolTesting"], path: "tests/src/gram", swiftSettings: swift),
+    .testTarget(
+        name: "NetTests",
+        dependencies: ["PacketFSNet", "PacketFSGram", "PacketFSPCPU", "PacketFSMemory", "ToolTesting"],
         path: "tests/src/net", swiftSettings: swift),
     .testTarget(
         name: "PCPUTests",
-        dependencies: ["PacketFSPCPU", "CPacketFSKernels", "PacketFSMemory", "pfs_pcpu_bench"]
+        dependencies: ["PacketFSPCPU", "CPacketFSKernels", "PacketFSMemory", "pfs_pcpu_bench", "ToolTesting"]
             + (hasSIMDe ? ["CPacketFSKernelsSIMDe"] : []),
         path: "tests/src/pcpu", swiftSettings: swift),
     .testTarget(
         name: "RunnerTests",
         dependencies: [
             "PacketFSRunner", "PacketFSTools", "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
-            systemPackage,
+            "ToolTesting", systemPackage,
         ],
         path: "tests/src/runner", swiftSettings: swift),
     .testTarget(
@@ -363,9 +368,4 @@ let package = Package(
 // one, so it is only asked for where the environment says so; SwiftPM keeps what the manifest said for each environment.
 if ProcessInfo.processInfo.environment["PACKETFS_DOCS"] == "yes" {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
-}
-
-// How mature each target is stands in the file TIER of its folder, which is nothing to compile.
-for target in src + staging + dev + dpdk + fullApps + mpi where target.type != .system {
-    target.exclude.append("TIER")
 }

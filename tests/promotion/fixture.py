@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small house with the real scripts in it: a package without dependencies that builds in seconds, in a repository."""
+"""A small tree with the real scripts in it: a package without dependencies that builds in seconds, in a repository."""
 import datetime
 import os
 import shutil
@@ -11,14 +11,14 @@ YEAR = datetime.timedelta(days=365)
 TODAY = datetime.date.today()
 
 PACKAGE = """
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 import PackageDescription
 
 let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 
 // src: what others may rely on.
 let src: [Target] = [
-    .target(name: "Base", path: "src/packetfs/base", swiftSettings: swift)
+    .target(name: "Base", path: "src/packetfs/base", swiftSettings: swift),
 ]
 
 // staging: nearly there.
@@ -28,15 +28,21 @@ let staging: [Target] = [
     .target(name: "Homesick", path: "staging/homesick", swiftSettings: swift),
     .executableTarget(
         name: "tool", dependencies: ["Good"],
+        // Where it is.
         path: "staging/tool", swiftSettings: swift),
 ]
 
 // dev: tries.
 let dev: [Target] = [
-    .target(name: "Weak", dependencies: ["Good"], path: "dev/weak", swiftSettings: swift)
+    .target(name: "Weak", dependencies: ["Good"], path: "dev/weak", swiftSettings: swift),
 ]
 
 let fullApps: [Target] = []
+
+// What not every machine has.
+let rare: [Target] = [
+    .target(name: "Rare", path: "dev/rare", swiftSettings: swift),
+]
 
 let tests: [Target] = [
     .testTarget(name: "GoodTests", dependencies: ["Good"], path: "tests/staging/good", swiftSettings: swift),
@@ -49,30 +55,55 @@ let tests: [Target] = [
 let package = Package(
     name: "Small",
     products: [.executable(name: "tool", targets: ["tool"])],
-    targets: src + staging + dev + fullApps + tests,
+    targets: src + staging + dev + fullApps + rare + tests,
     swiftLanguageModes: [.v6]
 )
-
-for target in src + staging + dev + fullApps {
-    target.exclude.append("TIER")
-}
 """
 
-GOOD_TESTS = """
-import Good
-import Testing
+COMPONENTS = f"""
+owner = "somebody"
+since = {TODAY - YEAR}
+review-by = {TODAY + YEAR}
+what = "Something."
+benchmark = ["just bench", "docs/good.md#figures"]
+docs = ["docs/good.md"]
 
-@Suite struct Results {
-    @Test func twice() throws { #expect(try Doubler.twice(4) == 8) }
-}
+[src.Base]
+tests = ["GoodTests"]
+sudden-end = {{none = "keeps nothing"}}
 
-@Suite struct BadInput {
-    @Test func negative() { #expect(throws: Doubler.Negative.self) { try Doubler.twice(-1) } }
-}
+[staging.Good]
+tests = ["GoodTests"]
+bad-input = ["GoodTests.BadInput"]
+sudden-end = {{none = "keeps nothing"}}
+
+[staging.Homesick]
+tests = ["HomesickTests"]
+bad-input = {{none = "takes none"}}
+sudden-end = {{none = "keeps nothing"}}
+
+[staging.tool]
+what = "Prints a doubled number."
+tests = ["ToolTests"]
+bad-input = {{none = "takes none"}}
+sudden-end = {{none = "keeps nothing"}}
+
+[dev.Weak]
+tests = ["WeakTests"]
+missing = ["everything", "and more"]
+review-by = {TODAY - YEAR}
+
+[dev.Rare]
+tests = {{none = "never built"}}
+needs = "librare-dev"
+
+[dev.mod]
+tests = {{none = "loads nowhere"}}
 """
 
 FILES = {
     "Package.swift": PACKAGE,
+    "components.toml": COMPONENTS,
     ".gitignore": "/.build*\n",
     "README.md": """
         # Small
@@ -86,10 +117,12 @@ FILES = {
         `Good` (staging) doubles; its sources are in [staging/good](staging/good), not in staging/goodness.
         """,
     "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n### Added\n\n- All of it.\n\n## 0.1\n\n- Nothing.\n",
-    "utils/executables.txt": "# name tier needs what\ntool  staging  -  Prints a doubled number.\n",
-    "utils/just/bench.just": "bench *args:\n    true\n",
+    "Justfile": "bench *args:\n    true\n",
     "docs/good.md": "# Good and tool\n\nGood doubles; Base, Homesick and Weak do not.\n\n## Figures\n\n4 M/s\n\n## End\n",
+    "utils/lint": "#!/bin/sh\n! git grep -n TO''DO && swift format lint --strict --recursive staging\n",
+    "utils/man": "#!/bin/sh\nexec \"$2/$4\" --experimental-dump-help\n",
     "src/packetfs/base/Base.swift": "/// The factor.\npublic let factor = 2\n",
+    "src/dev/kernel/mod/Kbuild": "obj-m += mod.o\n",
     "staging/good/Good.swift": """
         import Base
 
@@ -106,17 +139,30 @@ FILES = {
         }
         """,
     "staging/homesick/Homesick.swift": "/// Where it lives.\npublic let home = #filePath\n",
-    "staging/tool/Main.swift": """
+    "staging/tool/Main.swift": '''
         import Good
 
         @main struct Tool {
             static func main() throws {
-                print("usage: tool\\n  --number N   the number\\n  --quiet      says less")
+                let options = ["number", "quiet"].map { #"{"names": [{"kind": "long", "name": "\\#($0)"}]}"# }
+                print(#"{"command": {"arguments": [\\#(options.joined(separator: ", "))]}}"#)
             }
         }
+        ''',
+    "dev/weak/Weak.swift": "public struct Weak {\n    public var untested: Int { 1 }\n}\n",
+    "dev/rare/Rare.swift": "",
+    "tests/staging/good/GoodTests.swift": """
+        import Good
+        import Testing
+
+        @Suite struct Results {
+            @Test func twice() throws { #expect(try Doubler.twice(4) == 8) }
+        }
+
+        @Suite struct BadInput {
+            @Test func negative() { #expect(throws: Doubler.Negative.self) { try Doubler.twice(-1) } }
+        }
         """,
-    "dev/weak/Weak.swift": "public struct Weak {\n    public var untested: Int { 1 } // TO" "DO\n}\n",
-    "tests/staging/good/GoodTests.swift": GOOD_TESTS,
     "tests/staging/homesick/HomesickTests.swift": """
         import Homesick
         import Testing
@@ -127,48 +173,28 @@ FILES = {
         """,
     "tests/staging/tool/ToolTests.swift": "import Testing\n\n@Test func flags() { #expect(\"--number\" != \"\") }\n",
     "tests/dev/weak/WeakTests.swift": "import Testing\n\n@Test func nothing() { #expect(1 + 1 == 2) }\n",
+    "LICENSE": "", "CONTRIBUTING.md": "", "theoretical/README.md": "", "full_apps/README.md": "",
 }
-
-TIER = {
-    "src/packetfs/base": {"tests": "GoodTests"},
-    "staging/good": {"tests": "GoodTests", "bad-input": "GoodTests.BadInput"},
-    "staging/homesick": {"tests": "HomesickTests", "bad-input": "none: takes none"},
-    "staging/tool": {"what": "Prints a doubled number.", "tests": "ToolTests", "bad-input": "none: takes none"},
-    "dev/weak": {"tests": "WeakTests", "missing": "everything; and more", "review-by": str(TODAY - YEAR)},
-    "src/dev/kernel/mod": {"tests": "none: loads nowhere"},
-}
-
-
-def tier_text(path):
-    """The TIER file of that folder."""
-    tier = "dev" if path.startswith("src/dev") else path.split("/")[0]
-    keys = {
-        "what": "Something.", "tier": tier, "since": str(TODAY - YEAR), "owner": "somebody", "missing": "nothing",
-        "benchmark": "just bench, docs/good.md#figures", "docs": "docs/good.md", "review-by": str(TODAY + YEAR)}
-    if tier != "dev":
-        keys["sudden-end"] = "none: keeps nothing"
-    return "".join(f"{key}: {value}\n" for key, value in (keys | TIER[path]).items())
 
 
 def make(root):
-    """Makes the house at `root` and commits it."""
-    files = {path: textwrap.dedent(text).lstrip("\n") for path, text in FILES.items()}
-    files["src/dev/kernel/mod/Kbuild"] = "obj-m += mod.o\n"
-    files |= {f"{path}/TIER": tier_text(path) for path in TIER}
-    for path, text in files.items():
+    """Makes the tree at `root` and commits it."""
+    for path, text in FILES.items():
         os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
         with open(os.path.join(root, path), "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(textwrap.dedent(text).lstrip("\n"))
     os.makedirs(f"{root}/utils/lib", exist_ok=True)
-    for name in ("utils/promote", "utils/demote", "utils/tiers", "utils/test-report", ".swift-format",
-                 *(f"utils/lib/{module}.py" for module in ("house", "checklist", "promotion", "machine", "tool"))):
+    for name in ("utils/promote", "utils/tiers", "utils/test-report", ".swift-format", "utils/lib/needs-test.txt",
+                 *(f"utils/lib/{module}.py" for module in ("components", "checklist", "promotion", "machine", "tool"))):
         shutil.copy(os.path.join(ROOT, name), os.path.join(root, name))
+    for name in ("lint", "man"):
+        os.chmod(f"{root}/utils/{name}", 0o755)
     os.makedirs(f"{root}/bin")
     os.symlink("../.build/release/tool", f"{root}/bin/tool")
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "config", "user.name", "Somebody")
     git(root, "config", "user.email", "somebody@example.invalid")
-    commit(root, "A small house")
+    commit(root, "A small tree")
 
 
 def git(root, *command):
