@@ -21,7 +21,7 @@ import Testing
 
     @Test(arguments: 0..<50 as Range<UInt64>)
     func anySplitGivesTheSameBytes(seed: UInt64) throws {
-        var random = SeededGenerator(state: seed << 32)
+        var random = SeededGenerator(seed: seed << 32)
         let size = Int.random(in: 1...9000, using: &random)
         let blob = try HugeBlob.create(byteCount: size, pages: .small)
         var position = 0

@@ -106,15 +106,8 @@ func run(_ arguments: [String]) throws -> CInt {
     return result
 }
 
-/// SplitMix64 as a generator for tests; print the seed with a failure.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 1
-        return FillPattern.word(seed: 0x7E57, index: state)
-    }
-}
+/// The generator of all tests.
+typealias SeededGenerator = ToolTesting.SeededGenerator
 
 /// The error of `body`, nil when it succeeds.
 func failure(_ body: () throws(MemoryError) -> Void) -> MemoryError? {

@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test func nonsenseIsIgnored() {
-        var random = SeededGenerator(state: 1)
+        var random = SeededGenerator(seed: 1)
         let alphabet = Array("0123456789 :-/.\ncgroup2memory,\t[]=N")
         for _ in 0..<500 {
             let text = String((0..<200).map { _ in alphabet.randomElement(using: &random) ?? " " })

@@ -2,6 +2,7 @@ import Glibc
 import PacketFSRing
 import SystemPackage
 import Testing
+import ToolTesting
 
 /// A file-backed shared mapping of exactly `byteCount` bytes, a multiple of the page size, between two pages that nobody
 /// may touch: an access outside it kills the test run.
@@ -75,22 +76,8 @@ final class TestRegion: @unchecked Sendable {
     }
 }
 
-/// SplitMix64: small, seeded, the same everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
+/// The generator of all tests.
+typealias SeededGenerator = ToolTesting.SeededGenerator
 
 /// Runs the bodies at the same time, each in a thread of its own, and rethrows the first error in their order.
 ///

@@ -4,6 +4,7 @@ import PacketFSPCPU
 import PacketFSTools
 import SystemPackage
 import Testing
+import ToolTesting
 
 @testable import PacketFSRunner
 
@@ -17,7 +18,8 @@ struct ChunkTests {
         let block: Int
         let chunks: [ChunkResult]
 
-        init(_ text: String, size: Int, block: Int, chunk: Int, offset: UInt64, _ random: inout Generator) throws {
+        init(_ text: String, size: Int, block: Int, chunk: Int, offset: UInt64, _ random: inout SeededGenerator) throws
+        {
             bytes = (0..<size).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             let program = try Program(parsing: text)
             self.program = program
@@ -48,17 +50,9 @@ struct ChunkTests {
         }
     }
 
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state ^ (state >> 29)
-        }
-    }
-
     @Test("Sums and digests do not depend on the order of chunks, nor on who adds them up", arguments: 0..<40)
     func anyOrder(seed: UInt64) throws {
-        var random = Generator(state: seed &* 77 &+ 5)
+        var random = SeededGenerator(seed: seed &* 77 &+ 5)
         let block = [1, 3, 64, 1000].randomElement(using: &random)!
         let chunk = block * Int.random(in: 1...5, using: &random)
         let size = Int.random(in: 0...3000, using: &random)
@@ -97,7 +91,7 @@ struct ChunkTests {
 
     @Test("The lines of digests are those of the blocks, wherever a chunk begins")
     func lines() throws {
-        var random = Generator(state: 3)
+        var random = SeededGenerator(seed: 3)
         let made = try Case("crc32c,counteq:1", size: 25, block: 10, chunk: 20, offset: 90, &random)
         var configuration = ApplyConfiguration(program: made.program, input: .file("some file"))
         configuration.blockByteCount = 10
@@ -125,7 +119,7 @@ struct ChunkTests {
 
     @Test("Chunks are compared with digests as blocks are")
     func comparison() throws {
-        var random = Generator(state: 4)
+        var random = SeededGenerator(seed: 4)
         let made = try Case("crc32c", size: 40, block: 10, chunk: 20, offset: 0, &random)
         var configuration = ApplyConfiguration(program: made.program, input: .file("x"))
         configuration.blockByteCount = 10

@@ -250,7 +250,7 @@ struct HostileTests {
 
     @Test("Damaged records are counted and not executed", arguments: 0..<10 as Range<UInt64>)
     func damaged(seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let result = try receive { producer in
             try producer.send(producer.begin)
             for _ in 0..<200 {
@@ -302,7 +302,7 @@ struct HostileTests {
 
     @Test("Garbage written into the live region: neither side crashes or hangs", arguments: 0..<3 as Range<UInt64>)
     func scribble(seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let place = try Place()
         let tx = try place.tx("--duration", "1", "--patience", "2", "--prog", "xor:1,fnv")
         let rx = try place.rx("--patience", "2")
@@ -326,18 +326,5 @@ struct HostileTests {
         }
         #expect(results.contains { $0.status == 71 }, "\(seed): it was noticed")
         #expect(try results[1].result()["rejected_records"] as? Int ?? 0 > 0 || first != slab, "\(seed)")
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, 2014).
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
