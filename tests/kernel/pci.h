@@ -123,22 +123,40 @@ static inline void bring_up(const struct card *card)
 	close(fd);
 }
 
-/* Reads a register through sysfs, as the user-space tools for PCI do. */
-static inline uint32_t sysfs_register(const struct card *card, unsigned int offset)
+/* A page of a card's registers through sysfs, as the user-space tools for PCI map them. */
+static inline volatile uint32_t *sysfs_page(const struct card *card, unsigned int offset)
 {
 	char path[128];
 	volatile uint32_t *page;
-	uint32_t value;
 	int fd;
 
 	snprintf(path, sizeof(path), PCI "%s/resource%u", card->name, card->bar);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
 	page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, offset & ~4095U);
+	close(fd);
+	return page;
+}
+
+/* Whether the kernel refuses that while a driver has the card (CONFIG_IO_STRICT_DEVMEM). */
+static inline bool sysfs_is_strict(const struct card *card)
+{
+	volatile uint32_t *page = sysfs_page(card, 0);
+
+	if (page == MAP_FAILED)
+		return true;
+	munmap((void *)page, 4096);
+	return false;
+}
+
+static inline uint32_t sysfs_register(const struct card *card, unsigned int offset)
+{
+	volatile uint32_t *page = sysfs_page(card, offset);
+	uint32_t value;
+
 	CHECK(page != MAP_FAILED);
 	value = page[(offset & 4095) / 4];
 	munmap((void *)page, 4096);
-	close(fd);
 	return value;
 }
 

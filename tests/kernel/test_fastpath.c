@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* /dev/pfs_fastpath, call by call: what the UAPI header promises. */
 #define _GNU_SOURCE
+#include <grp.h>
+#include <sys/epoll.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "fastpath.h"
 
@@ -48,8 +52,9 @@ static void setup_rejects(void)
 	    {MIB, 0, 0, EINVAL},
 	    {MIB, 3, 0, EINVAL},
 	    {MIB, UINT32_MAX, 0, EINVAL},
-	    {MIB, 64, 1, EINVAL},
+	    {MIB, 64, 2, EINVAL},
 	    {MIB, 64, UINT32_MAX, EINVAL},
+	    {MIB, 64, UINT32_MAX - PFS_FP_SETUP_TRANSIENT, EINVAL},
 	    {0, 64, 0, EINVAL},
 	    {1, 64, 0, EINVAL},
 	    {sizeof(struct pfs_fp_ring_hdr), 1, 0, EINVAL},
@@ -152,10 +157,22 @@ static void setup_twice(void)
 	CHECK_EQ(fp_info(other).slots, 64);
 }
 
+/* The default follows the machine's memory: at most 1 GiB, and at most a quarter of it. */
+static void total_follows_the_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), limit = read_number(PARAMETER("max_total_bytes"));
+
+	CHECK(limit > 0 && limit <= 1L << 30 && limit % 4096 == 0);
+	CHECK(limit <= pages / 4 * 4096 || limit == 1L << 30);
+	CHECK(limit >= pages / 5 * 4096 || limit == 1L << 30);
+}
+
 static void limits_are_parameters(void)
 {
 	int fd = fp_open(DEVICE), other = fp_open(DEVICE "1");
+	char total[32];
 
+	snprintf(total, sizeof(total), "%ld", read_number(PARAMETER("max_total_bytes")));
 	CHECK(write_text(PARAMETER("max_region_bytes"), "2097152"));
 	CHECK_ERRNO(fp_setup(fd, 2 * MIB + 1, 64, 0), EFBIG);
 	CHECK(write_text(PARAMETER("max_slots"), "128"));
@@ -166,7 +183,7 @@ static void limits_are_parameters(void)
 	CHECK_EQ(fp_info(other).total_bytes, 2 * MIB);
 	CHECK(fp_setup(other, MIB, 64, 0) == 0);
 	CHECK_EQ(fp_info(other).total_bytes, 3 * MIB);
-	CHECK(write_text(PARAMETER("max_total_bytes"), "1073741824"));
+	CHECK(write_text(PARAMETER("max_total_bytes"), total));
 	CHECK(write_text(PARAMETER("max_slots"), "1048576"));
 	CHECK(write_text(PARAMETER("max_region_bytes"), "268435456"));
 }
@@ -613,6 +630,34 @@ static void memory_comes_back(void)
 
 #define CGROUP "/sys/fs/cgroup/pfs"
 
+/* A cgroup of its own, for processes that write 0 to its cgroup.procs; gone with them. */
+static void make_cgroup(const char *limit, const char *bytes)
+{
+	char path[64];
+
+	CHECK(write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory"));
+	rmdir(CGROUP);
+	CHECK(mkdir(CGROUP, 0755) == 0);
+	snprintf(path, sizeof(path), CGROUP "/%s", limit);
+	CHECK(write_text(path, bytes));
+}
+
+/* The count of an event in the cgroup, such as oom_kill. */
+static long cgroup_event(const char *name)
+{
+	char line[64], key[32];
+	long count = -1, value;
+	FILE *file = fopen(CGROUP "/memory.events", "r");
+
+	CHECK(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%31s %ld", key, &value) == 2 && strcmp(key, name) == 0)
+			count = value;
+	fclose(file);
+	CHECK(count >= 0);
+	return count;
+}
+
 static void setup_in_cgroup(void *unused)
 {
 	int fd = fp_open(DEVICE);
@@ -632,10 +677,322 @@ static void setup_in_cgroup(void *unused)
 
 static void memory_cgroup_pays(void)
 {
-	CHECK(write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory"));
-	CHECK(mkdir(CGROUP, 0755) == 0);
-	CHECK(write_text(CGROUP "/memory.max", "33554432"));
+	make_cgroup("memory.max", "33554432");
 	ktap_join(ktap_child(setup_in_cgroup, NULL));
+}
+
+/* In a cgroup that has hardly more memory than the process itself takes, again and again. */
+static void setup_at_the_limit(void *unused)
+{
+	static const uint64_t sizes[] = {64 << 10, MIB, 16 * MIB, 64 * MIB, 200 * MIB};
+	int fd = fp_open(DEVICE), failed = 0;
+
+	(void)unused;
+	CHECK(write_text(CGROUP "/cgroup.procs", "0"));
+	for (int i = 0; i < 50; i++) {
+		if (fp_setup(fd, sizes[i % 5], 64, 0) == 0) {
+			CHECK(fp_reset(fd, 0) == 0);
+			close(fd);
+			fd = fp_open(DEVICE);
+		} else {
+			CHECK(errno == ENOMEM);
+			failed++;
+		}
+	}
+	CHECK(failed >= 10);
+	CHECK_EQ(fp_info(fd).total_bytes, 0);
+}
+
+/* ENOMEM is the answer, and no process of the cgroup is killed. */
+static void no_kill_at_the_limit(void)
+{
+	static const char *const limits[] = {"131072", "262144", "524288", "2097152"};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		make_cgroup("memory.max", limits[i]);
+		ktap_join(ktap_child(setup_at_the_limit, NULL));
+		CHECK_EQ(cgroup_event("oom_kill"), 0);
+	}
+}
+
+static void setup_while_throttled(void *unused)
+{
+	int fd = fp_open(DEVICE);
+
+	(void)unused;
+	CHECK(write_text(CGROUP "/cgroup.procs", "0"));
+	/* Ends when it is killed, or with success after most of a minute. */
+	fp_setup(fd, 24 * MIB, 64, 0);
+	pause();
+}
+
+static double seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/*
+ * SETUP of a process that is above memory.high sleeps for long: nobody else may wait for it, and it
+ * ends when it is killed. The bound is far below what the sleeps add up to.
+ */
+static void throttled_setup_holds_nobody_up(void)
+{
+	int fd = fp_open(DEVICE);
+	pid_t child;
+	double started;
+
+	make_cgroup("memory.high", "1048576");
+	child = ktap_child(setup_while_throttled, NULL);
+	while (fp_info(fd).total_bytes == 0)
+		usleep(1000);
+	/* Now it allocates. */
+	usleep(200000);
+	started = seconds_now();
+	for (int i = 0; i < 20; i++) {
+		int other = fp_open(DEVICE);
+
+		CHECK(!(fp_info(other).flags & PFS_FP_INFO_READY));
+		CHECK_ERRNO(fp_map(other, 4096, PROT_READ), ENXIO);
+		CHECK_ERRNO(fp_attach(other, PFS_FP_ROLE_PRODUCER), ENXIO);
+		close(other);
+	}
+	CHECK(kill(child, SIGKILL) == 0);
+	CHECK(waitpid(child, NULL, 0) == child);
+	if (seconds_now() - started > 10.0 * (double)ktap_setting("KTAP_SLOW", 1))
+		FAIL("others waited for %.1f s", seconds_now() - started);
+	CHECK_EQ(fp_info(fd).total_bytes, 0);
+}
+
+/* What a member of the device's group is: an ordinary user with a limit of locked memory. */
+static void become_user(rlim_t limit)
+{
+	struct rlimit memlock = {limit, limit};
+
+	CHECK(chown(DEVICE, 0, 1000) == 0 && chown(DEVICE "1", 0, 1000) == 0);
+	CHECK(setrlimit(RLIMIT_MEMLOCK, &memlock) == 0);
+	CHECK(setgroups(0, NULL) == 0 && setgid(1000) == 0 && setuid(1000) == 0);
+}
+
+static void setup_and_leave(void *unused)
+{
+	int fd;
+
+	(void)unused;
+	become_user(4 * MIB);
+	fd = fp_open(DEVICE);
+	CHECK_ERRNO(fp_setup(fd, 4 * MIB + 4096, 64, 0), ENOBUFS);
+	CHECK_EQ(fp_info(fd).total_bytes, 0);
+	CHECK(fp_setup(fd, 3 * MIB, 64, 0) == 0);
+}
+
+static void setup_more(void *expected)
+{
+	int fd;
+
+	become_user(4 * MIB);
+	fd = fp_open(DEVICE "1");
+	if (*(int *)expected) {
+		CHECK_ERRNO(fp_setup(fd, 2 * MIB, 64, 0), *(int *)expected);
+		CHECK(fp_setup(fd, MIB, 64, 0) == 0);
+		CHECK_ERRNO(fp_setup(fp_open(DEVICE), MIB, 64, 0), EEXIST);
+	} else {
+		CHECK(fp_setup(fd, 4 * MIB, 64, 0) == 0);
+	}
+	CHECK(fp_reset(fd, 0) == 0);
+}
+
+static void setup_without_limit(void *unused)
+{
+	int fd;
+
+	(void)unused;
+	become_user(0);
+	fd = fp_open(DEVICE "1");
+	CHECK_ERRNO(fp_setup(fd, 4096, 64, 0), ENOBUFS);
+}
+
+/* Whoever has no CAP_IPC_LOCK pays with RLIMIT_MEMLOCK, also when the process has ended. */
+static void locked_memory_is_charged(void)
+{
+	int fd = fp_open(DEVICE), error = ENOBUFS;
+	struct rlimit none = {0, 0};
+
+	ktap_join(ktap_child(setup_without_limit, NULL));
+	ktap_join(ktap_child(setup_and_leave, NULL));
+	/* The region is there without its maker, and so is the charge. */
+	CHECK_EQ(fp_info(fd).total_bytes, 3 * MIB);
+	ktap_join(ktap_child(setup_more, &error));
+	CHECK(fp_reset(fd, 0) == 0);
+	error = 0;
+	ktap_join(ktap_child(setup_more, &error));
+	CHECK_EQ(fp_info(fd).total_bytes, 0);
+	/* With the capability there is no such limit. */
+	CHECK(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+	CHECK(fp_setup(fd, MIB, 64, 0) == 0);
+}
+
+/* A region with PFS_FP_SETUP_TRANSIENT goes with the last file, that is, also with a mapping. */
+static void transient_region_goes_with_its_files(void)
+{
+	int fd = fp_open(DEVICE), other = fp_open(DEVICE), idle = fp_open(DEVICE);
+	struct pfs_fp_info info;
+	void *region;
+
+	CHECK(fp_setup(fd, MIB, 64, PFS_FP_SETUP_TRANSIENT) == 0);
+	info = fp_info(fd);
+	CHECK_EQ(info.flags, PFS_FP_INFO_READY | PFS_FP_INFO_BOUND | PFS_FP_INFO_TRANSIENT);
+	CHECK(fp_attach(other, PFS_FP_ROLE_CONSUMER) == 0);
+	close(fd);
+	CHECK_EQ(fp_info(other).generation, info.generation);
+	region = fp_map(other, MIB, PROT_READ | PROT_WRITE);
+	CHECK(region != MAP_FAILED);
+	close(other);
+	/* A file that is not bound does not keep it; the mapping does. */
+	CHECK_EQ(fp_info(idle).flags, PFS_FP_INFO_READY | PFS_FP_INFO_TRANSIENT);
+	munmap(region, MIB);
+	CHECK_EQ(fp_info(idle).flags, 0);
+	CHECK_EQ(fp_info(idle).total_bytes, 0);
+	/* Without the flag it stays. */
+	fd = fp_open(DEVICE);
+	CHECK(fp_setup(fd, MIB, 64, 0) == 0);
+	close(fd);
+	CHECK_EQ(fp_info(idle).flags, PFS_FP_INFO_READY);
+	/* One that was reset before goes only once. */
+	CHECK(fp_reset(idle, 0) == 0);
+	close(idle);
+	fd = fp_open(DEVICE);
+	CHECK(fp_setup(fd, MIB, 64, PFS_FP_SETUP_TRANSIENT) == 0);
+	CHECK(fp_reset(fd, 0) == 0);
+	other = fp_open(DEVICE);
+	CHECK(fp_setup(other, MIB, 64, 0) == 0);
+	close(fd);
+	CHECK_EQ(fp_info(other).flags, PFS_FP_INFO_READY | PFS_FP_INFO_BOUND);
+	CHECK_EQ(fp_info(other).total_bytes, MIB);
+}
+
+static void refused_for_ever(void *unused)
+{
+	int fd = fp_open(DEVICE "1");
+
+	(void)unused;
+	for (;;)
+		CHECK_ERRNO(fp_setup(fd, 8 * MIB, 64, 0), ENOSPC);
+}
+
+/* A SETUP that is refused must not take others' room, not even for an instant. */
+static void refused_setup_takes_no_room(void)
+{
+	pid_t child;
+	char total[32];
+
+	snprintf(total, sizeof(total), "%ld", read_number(PARAMETER("max_total_bytes")));
+	CHECK(write_text(PARAMETER("max_total_bytes"), "4194304"));
+	child = ktap_child(refused_for_ever, NULL);
+	for (int i = 0; i < 3000; i++) {
+		int fd = fp_open(DEVICE);
+
+		if (fp_setup(fd, 16384, 64, 0) != 0)
+			FAIL("SETUP %d of 16 KiB gave errno %d", i, errno);
+		CHECK(fp_reset(fd, 0) == 0);
+		close(fd);
+	}
+	CHECK(waitpid(child, NULL, WNOHANG) == 0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	CHECK(write_text(PARAMETER("max_total_bytes"), total));
+}
+
+static void ring_later(void *producer)
+{
+	usleep(200000);
+	CHECK(fp_doorbell(*(int *)producer, PFS_FP_ROLE_CONSUMER) == 0);
+}
+
+/* epoll asks a file once for its queue: also if that is before ATTACH, wake-ups must arrive. */
+static void epoll_before_attach(void)
+{
+	int producer = fp_open(DEVICE), consumer = fp_open(DEVICE), epoll = epoll_create1(0);
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET}, found;
+	volatile struct pfs_fp_ring_hdr *hdr;
+	pid_t child;
+
+	CHECK(epoll >= 0);
+	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, consumer, &event) == 0);
+	CHECK(epoll_wait(epoll, &found, 1, 0) == 1 && found.events == EPOLLERR);
+	CHECK(epoll_wait(epoll, &found, 1, 0) == 0);
+	CHECK(fp_setup(producer, MIB, 64, 0) == 0);
+	CHECK(fp_attach(producer, PFS_FP_ROLE_PRODUCER) == 0);
+	hdr = fp_map(producer, 4096, PROT_READ | PROT_WRITE);
+	CHECK(hdr != MAP_FAILED);
+
+	/* ATTACH itself changes what there is to tell. */
+	CHECK(fp_attach(consumer, PFS_FP_ROLE_CONSUMER) == 0);
+	CHECK(epoll_wait(epoll, &found, 1, 5000) == 1 && found.events == EPOLLIN);
+
+	hdr->consumer_sleeps = 1;
+	CHECK(epoll_wait(epoll, &found, 1, 0) == 0);
+	child = ktap_child(ring_later, &producer);
+	/* The word alone wakes nobody. */
+	hdr->consumer_sleeps = 0;
+	CHECK(epoll_wait(epoll, &found, 1, 20000) == 1 && found.events == EPOLLIN);
+	ktap_join(child);
+}
+
+/* Two sides that call SETUP at once: one makes the region, the other learns that it is there. */
+static void setup_at_once(void)
+{
+	for (int i = 0; i < 100; i++) {
+		int fd = fp_open(DEVICE), status;
+		pid_t children[2];
+		int made = 0;
+
+		for (int j = 0; j < 2; j++) {
+			children[j] = fork();
+			if (children[j] == 0) {
+				int mine = fp_open(DEVICE);
+
+				if (fp_setup(mine, 4 * MIB, 64, 0) == 0)
+					_exit(0);
+				_exit(errno == EEXIST ? 2 : 1);
+			}
+		}
+		for (int j = 0; j < 2; j++) {
+			CHECK(waitpid(children[j], &status, 0) == children[j]);
+			CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+			made += WEXITSTATUS(status) == 0;
+		}
+		CHECK_EQ(made, 1);
+		CHECK_EQ(fp_info(fd).total_bytes, 4 * MIB);
+		CHECK(fp_reset(fd, 0) == 0);
+		close(fd);
+	}
+}
+
+/* Pages that something else still holds: their memory is charged to the cgroup all the same. */
+static void pages_in_a_pipe(void)
+{
+	int fd = fp_open(DEVICE), pipes[2];
+	struct iovec part;
+	unsigned char *region, byte = 0;
+
+	CHECK(pipe(pipes) == 0);
+	CHECK(fp_setup(fd, MIB, 64, 0) == 0);
+	CHECK(fp_attach(fd, PFS_FP_ROLE_PRODUCER) == 0);
+	region = fp_map(fd, MIB, PROT_READ | PROT_WRITE);
+	CHECK(region != MAP_FAILED);
+	region[MIB - 4096] = 99;
+	part = (struct iovec){region + MIB - 4096, 4096};
+	CHECK_EQ(vmsplice(pipes[1], &part, 1, 0), 4096);
+	munmap(region, MIB);
+	CHECK(fp_reset(fd, PFS_FP_RESET_FORCE) == 0);
+	close(fd);
+	/* The region is gone and no longer counted; the page is there as long as the pipe has it.
+	 */
+	CHECK_EQ(fp_info(fp_open(DEVICE)).total_bytes, 0);
+	CHECK(read(pipes[0], &byte, 1) == 1 && byte == 99);
 }
 
 static const struct ktap_test tests[] = {
@@ -645,6 +1002,8 @@ static const struct ktap_test tests[] = {
     TEST(layout),
     TEST(layout_of_random_shapes),
     TEST(setup_twice),
+    TEST(setup_at_once),
+    TEST(total_follows_the_memory),
     TEST(limits_are_parameters),
     TEST(bad_pointers_and_requests),
     TEST(roles),
@@ -656,9 +1015,16 @@ static const struct ktap_test tests[] = {
     TEST(mapping_outlives_close),
     TEST(poll_states),
     TEST(doorbell_wakes),
+    TEST(epoll_before_attach),
     TEST(channels_are_separate),
     TEST(memory_comes_back),
     TEST(memory_cgroup_pays),
+    TEST(no_kill_at_the_limit),
+    TEST(throttled_setup_holds_nobody_up),
+    TEST(locked_memory_is_charged),
+    TEST(transient_region_goes_with_its_files),
+    TEST(refused_setup_takes_no_room),
+    TEST(pages_in_a_pipe),
 };
 
 int main(void)

@@ -2,7 +2,7 @@
 /*
  * 100,000 random calls to /dev/pfs_fastpath and its neighbour, by two processes at the same time,
  * which also write nonsense into the regions that they map: as root, and as an ordinary user who
- * may open the device.
+ * may open the device. Some of the files are the same ones in both.
  *
  * It knows only what must hold whatever happens: each call returns, with an errno that the UAPI
  * header names; afterwards nothing is held any more, and the device works.
@@ -15,7 +15,10 @@
 
 #define CALLS 100000
 #define PROCESSES 2
-#define FILES 4
+#define FILES 6
+#define SHARED 3 /* of them */
+#define ROUNDS                                                                                     \
+	50 /* with new shared files each: a file is of little use once its region was reset */
 #define MAPS 4
 #define USER 1000
 #define PAGE 4096UL
@@ -29,8 +32,13 @@ struct fuzzer {
 	uint64_t seed;
 	int fds[FILES];
 	struct map maps[MAPS];
-	unsigned long succeeded;
+	unsigned long calls, succeeded;
 };
+
+/* Of all processes of a test, in memory that they share. */
+static struct counts {
+	unsigned long calls, succeeded;
+} * counts;
 
 static uint64_t below(struct fuzzer *fuzzer, uint64_t bound)
 {
@@ -52,21 +60,24 @@ static uint64_t number(struct fuzzer *fuzzer)
 	}
 }
 
-static void expect(const char *call, long result, const int *allowed)
+static void expect(struct fuzzer *fuzzer, const char *call, long result, const int *allowed)
 {
-	if (result != -1)
+	fuzzer->calls++;
+	if (result != -1) {
+		fuzzer->succeeded++;
 		return;
+	}
 	for (; *allowed; allowed++)
 		if (errno == *allowed)
 			return;
 	FAIL("%s gave errno %d (%s)", call, errno, strerror(errno));
 }
 
-#define EXPECT(call, result, ...) expect(call, result, (const int[]){__VA_ARGS__, 0})
+#define EXPECT(call, result, ...) expect(fuzzer, call, result, (const int[]){__VA_ARGS__, 0})
 
 static void fuzz_ioctl(struct fuzzer *fuzzer, int fd)
 {
-	static const unsigned int requests[] = {PFS_FP_IOC_SETUP, PFS_FP_IOC_RESET,
+	static const unsigned int requests[] = {PFS_FP_IOC_RESET, PFS_FP_IOC_SETUP,
 						PFS_FP_IOC_ATTACH, PFS_FP_IOC_DOORBELL,
 						PFS_FP_IOC_INFO};
 	static const unsigned long bad[] = {
@@ -77,18 +88,19 @@ static void fuzz_ioctl(struct fuzzer *fuzzer, int fd)
 		uint32_t word;
 		uint64_t words[32];
 	} argument;
-	unsigned int request = requests[below(fuzzer, 5)];
+	/* RESET seldom, as it makes other calls fail. */
+	unsigned int request = requests[below(fuzzer, 12) ? 1 + below(fuzzer, 4) : 0];
 	unsigned long address = (unsigned long)&argument;
 	long result;
 
 	for (int i = 0; i < 32; i++)
 		argument.words[i] = number(fuzzer);
-	if (request == PFS_FP_IOC_SETUP && below(fuzzer, 4) > 0) {
+	if (request == PFS_FP_IOC_SETUP && below(fuzzer, 8) > 0) {
 		argument.setup.slots = 1U << below(fuzzer, 12);
-		argument.setup.ring_bytes = below(fuzzer, 200000);
-		argument.setup.flags = 0;
-	} else if (request != PFS_FP_IOC_SETUP && below(fuzzer, 4) > 0) {
-		argument.word = below(fuzzer, 4);
+		argument.setup.ring_bytes = 512 + 4 * argument.setup.slots + below(fuzzer, 200000);
+		argument.setup.flags = below(fuzzer, 4) == 0;
+	} else if (request != PFS_FP_IOC_SETUP && below(fuzzer, 8) > 0) {
+		argument.word = below(fuzzer, 16) ? 1 + below(fuzzer, 2) : below(fuzzer, 4);
 	}
 	if (below(fuzzer, 50) == 0)
 		request = below(fuzzer, 2) ? random_next(&fuzzer->seed)
@@ -103,27 +115,27 @@ static void fuzz_ioctl(struct fuzzer *fuzzer, int fd)
 		return;
 	}
 	result = ioctl(fd, request, address);
-	EXPECT("ioctl", result, EINVAL, EFBIG, EEXIST, ENOSPC, ENOMEM, ENXIO, EBUSY, EALREADY,
-	       EPERM, EFAULT, ENOTTY, EBADF, ESTALE);
-	fuzzer->succeeded += result == 0;
+	EXPECT("ioctl", result, EINVAL, EFBIG, EEXIST, ENOSPC, ENOBUFS, ENOMEM, ENXIO, EBUSY,
+	       EALREADY, EPERM, EFAULT, ENOTTY, EBADF, ESTALE);
 }
 
 static void fuzz_map(struct fuzzer *fuzzer, int fd)
 {
 	struct map *map = &fuzzer->maps[below(fuzzer, MAPS)];
-	int protection = below(fuzzer, 20) == 0 ? (int)below(fuzzer, 8) : PROT_READ | PROT_WRITE;
+	int protection = below(fuzzer, 20) == 0 ? (int)below(fuzzer, 8)
+			 : below(fuzzer, 2)	? PROT_READ | PROT_WRITE
+						: PROT_READ;
 	int flags = below(fuzzer, 20) == 0 ? MAP_PRIVATE : MAP_SHARED;
-	off_t offset = below(fuzzer, 3) ? 0 : (off_t)(number(fuzzer) & ~(PAGE - 1));
+	off_t offset = below(fuzzer, 8) ? (off_t)(below(fuzzer, 3) * PAGE)
+					: (off_t)(number(fuzzer) & ~(PAGE - 1));
 
 	if (map->at)
 		munmap(map->at, map->length);
-	map->length = below(fuzzer, 5) ? (1 + below(fuzzer, 50)) * PAGE : (number(fuzzer) | 1);
+	map->length = below(fuzzer, 10) ? (1 + below(fuzzer, 8)) * PAGE : (number(fuzzer) | 1);
 	map->at = mmap(NULL, map->length, protection, flags, fd, offset);
 	EXPECT("mmap", (long)map->at, EINVAL, ENXIO, EACCES, ESTALE, ENOMEM, EOVERFLOW, EPERM);
 	if (map->at == MAP_FAILED)
 		map->at = NULL;
-	else
-		fuzzer->succeeded++;
 }
 
 /* Through pipes, as the kernel then meets a page that is not there with EFAULT instead of a signal.
@@ -186,22 +198,28 @@ static void do_nothing(void *unused)
 	(void)unused;
 }
 
+static int open_some(struct fuzzer *fuzzer)
+{
+	int fd = open(below(fuzzer, 2) ? DEVICE : DEVICE "1",
+		      (below(fuzzer, 8) ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+
+	if (fd < 0)
+		FAIL("open: %s", strerror(errno));
+	return fd;
+}
+
 static void fuzz(void *argument)
 {
-	struct fuzzer fuzzer = {.seed = *(uint64_t *)argument, .fds = {-1, -1, -1, -1}};
+	struct fuzzer fuzzer = *(struct fuzzer *)argument;
 	int pipes[2];
 
 	CHECK(pipe2(pipes, O_CLOEXEC) == 0);
-	for (int i = 0; i < CALLS / PROCESSES; i++) {
+	for (int i = 0; i < CALLS / PROCESSES / ROUNDS; i++) {
 		int *slot = &fuzzer.fds[below(&fuzzer, FILES)];
 		struct pollfd poller;
 
-		if (*slot < 0) {
-			*slot = open(below(&fuzzer, 2) ? DEVICE : DEVICE "1",
-				     (below(&fuzzer, 8) ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-			if (*slot < 0)
-				FAIL("open: %s", strerror(errno));
-		}
+		if (*slot < 0)
+			*slot = open_some(&fuzzer);
 		switch (below(&fuzzer, 16)) {
 		case 0 ... 6:
 			fuzz_ioctl(&fuzzer, *slot);
@@ -220,6 +238,9 @@ static void fuzz(void *argument)
 			poll(&poller, 1, 0);
 			break;
 		default:
+			/* Those that others have, too, stay. */
+			if (slot < fuzzer.fds + SHARED)
+				break;
 			close(*slot);
 			*slot = -1;
 			if (below(&fuzzer, 64) == 0)
@@ -227,22 +248,33 @@ static void fuzz(void *argument)
 			break;
 		}
 	}
-	printf("# seed %llu: %lu calls that changed something\n",
-	       (unsigned long long)*(uint64_t *)argument, fuzzer.succeeded);
-	CHECK(fuzzer.succeeded > CALLS / PROCESSES / 50);
+	__atomic_add_fetch(&counts->calls, fuzzer.calls, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&counts->succeeded, fuzzer.succeeded, __ATOMIC_RELAXED);
 }
 
 static void fuzz_all(uint64_t seed)
 {
-	uint64_t seeds[PROCESSES];
+	struct fuzzer fuzzer = {.seed = seed};
 	pid_t children[PROCESSES];
 
-	for (int i = 0; i < PROCESSES; i++) {
-		seeds[i] = seed + i;
-		children[i] = ktap_child(fuzz, &seeds[i]);
+	counts =
+	    mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(counts != MAP_FAILED);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < FILES; i++)
+			fuzzer.fds[i] = i < SHARED ? open_some(&fuzzer) : -1;
+		for (int i = 0; i < PROCESSES; i++) {
+			fuzzer.seed = seed * 1000 + round * PROCESSES + i;
+			children[i] = ktap_child(fuzz, &fuzzer);
+		}
+		for (int i = 0; i < SHARED; i++)
+			close(fuzzer.fds[i]);
+		for (int i = 0; i < PROCESSES; i++)
+			ktap_join(children[i]);
 	}
-	for (int i = 0; i < PROCESSES; i++)
-		ktap_join(children[i]);
+	printf("# seed %llu: %lu calls, of which %lu succeeded\n", (unsigned long long)seed,
+	       counts->calls, counts->succeeded);
+	CHECK(counts->succeeded > counts->calls / 5);
 	/* Everything is closed and unmapped now. */
 	for (int i = 0; i < 2; i++) {
 		int fd = fp_open(i ? DEVICE "1" : DEVICE);

@@ -2,7 +2,9 @@
 /* /dev/pfs_ringpeek on the machine's two network cards. */
 #define _GNU_SOURCE
 #include <sys/syscall.h>
+#include <sys/time.h>
 
+#include "module.h"
 #include "pci.h"
 
 #define UNSAFE PFS_RP_WINDOW_UNSAFE
@@ -98,6 +100,12 @@ static void window_rejects(void)
 	/* Counters that reading clears are refused, unless that is wanted. */
 	CHECK_ERRNO(rp_window(fd, 1, 0, 256, 0), EACCES);
 	CHECK_ERRNO(rp_window(fd, 1, 0x6c, 4, 0), EACCES);
+	/* So is the interrupt status, which reading clears on some cards. */
+	CHECK_ERRNO(rp_window(fd, 1, 0x3c, 4, 0), EACCES);
+	CHECK_ERRNO(rp_window(fd, 1, 0x38, 8, 0), EACCES);
+	CHECK_ERRNO(rp_window(fd, 1, 0, 0x60, 0), EACCES);
+	CHECK(rp_window(fd, 1, 0, 0x3c, 0) == 0);
+	CHECK(rp_window(fd, 1, 0x40, 0x20, 0) == 0);
 	CHECK_ERRNO(rp_window(fd, 1, 0x5c, 8, 0), EACCES);
 	CHECK(rp_window(fd, 1, 0x5c, 4, 0) == 0);
 	CHECK(rp_window(fd, 1, 0, 256, UNSAFE) == 0);
@@ -118,6 +126,9 @@ static void compare(struct card card, unsigned int start, unsigned int bytes)
 
 	bring_up(&card);
 	CHECK(bytes <= sizeof(values));
+	/* The registers keep their values when the driver lets go, and sysfs may be read then. */
+	if (sysfs_is_strict(&card))
+		CHECK(drive(&card, false));
 	CHECK(rp_window(fd, card.bar, start, bytes, 0) == 0);
 	CHECK_EQ(read(fd, values, bytes), bytes);
 	for (unsigned int i = 0; i < bytes / 4; i++) {
@@ -129,7 +140,112 @@ static void compare(struct card card, unsigned int start, unsigned int bytes)
 		nonzero |= values[i];
 	}
 	/* A card that is up has rings. */
-	CHECK(nonzero != 0);
+	CHECK(nonzero != 0 || !has_driver(&card));
+	if (!has_driver(&card))
+		CHECK(drive(&card, true));
+}
+
+/* Where sysfs refuses because a driver has the card, the module reads: that is what it is for. */
+static void reads_beside_a_driver(void)
+{
+	struct card card = e1000e();
+	uint32_t values[64];
+	int fd = rp_open_card(&card);
+
+	bring_up(&card);
+	CHECK(has_driver(&card));
+	CHECK(rp_window(fd, 0, 0x2800, 0x100, 0) == 0);
+	CHECK_EQ(read(fd, values, 0x100), 0x100);
+	CHECK(values[0] != 0);
+}
+
+/* More registers than are read under one hold of the locks, all at once and one by one. */
+static void long_reads(void)
+{
+	struct card card = e1000e();
+	uint32_t values[128], one;
+	int fd = rp_open_card(&card);
+
+	bring_up(&card);
+	CHECK(rp_window(fd, 0, 0x2800, 0x200, 0) == 0);
+	CHECK_EQ(pread(fd, values, 0x200, 0), 0x200);
+	for (int i = 0; i < 128; i++) {
+		CHECK_EQ(pread(fd, &one, 4, 4 * i), 4);
+		CHECK_EQ(one, values[i]);
+	}
+}
+
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int number)
+{
+	(void)number;
+	alarms++;
+}
+
+/* Signals cut reads short, and no read fails or loses its place by that. */
+static void signals_while_reading(void)
+{
+	struct card card = e1000e();
+	struct sigaction action = {.sa_handler = count_alarm};
+	struct itimerval timer = {{0, 500}, {0, 500}};
+	uint32_t values[1024];
+	int fd = rp_open_card(&card), short_reads = 0;
+
+	CHECK(rp_window(fd, 0, 0x10000, 0x1000, UNSAFE) == 0);
+	/* The alarm of the test itself is another signal. */
+	CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGVTALRM, &action, NULL) == 0);
+	CHECK(setitimer(ITIMER_VIRTUAL, &timer, NULL) == 0);
+	for (int i = 0; i < 200; i++) {
+		pid_t self = getpid();
+		ssize_t got;
+
+		if (fork() == 0) {
+			kill(self, SIGUSR1);
+			_exit(0);
+		}
+		got = pread(fd, values, 0x1000, 0);
+		CHECK(got > 0 ? got % 4 == 0 : errno == EINTR);
+		short_reads += got != 0x1000;
+		while (waitpid(-1, NULL, 0) < 0)
+			CHECK(errno == EINTR);
+	}
+	timer = (struct itimerval){{0, 0}, {0, 0}};
+	setitimer(ITIMER_VIRTUAL, &timer, NULL);
+	CHECK_EQ(pread(fd, values, 0x1000, 0), 0x1000);
+	printf("# %d of 200 reads were cut short\n", short_reads);
+}
+
+/* The virtual functions of the disk controller have no bit that says that they decode memory. */
+static void virtual_functions(void)
+{
+	struct card disk = find_card(0x1b36, 0x0010, 0, "nvme"), virtual = disk;
+	char path[256], target[256] = "";
+	uint32_t values[8];
+	int fd;
+
+	if (!has_driver(&disk))
+		SKIP("this kernel has no driver for the disk controller");
+	snprintf(path, sizeof(path), PCI "%s/sriov_drivers_autoprobe", disk.name);
+	CHECK(sysfs_write(path, "0"));
+	snprintf(path, sizeof(path), PCI "%s/sriov_numvfs", disk.name);
+	if (!sysfs_write(path, "2"))
+		FAIL("sriov_numvfs: %s", strerror(errno));
+	snprintf(path, sizeof(path), PCI "%s/virtfn0", disk.name);
+	CHECK(readlink(path, target, sizeof(target) - 1) > 0);
+	snprintf(virtual.name, sizeof(virtual.name), "%.15s", strrchr(target, '/') + 1);
+	CHECK(sscanf(virtual.name, "%x:%hhx:%hhx.%hhx", &virtual.at.domain, &virtual.at.bus,
+		     &virtual.at.device, &virtual.at.function) == 4);
+
+	fd = rp_open_card(&virtual);
+	CHECK(rp_window(fd, 0, 0, 0x20, UNSAFE) == 0);
+	CHECK_EQ(pread(fd, values, 0x20, 0), 0x20);
+	for (int i = 0; i < 8; i++)
+		CHECK_EQ(values[i], sysfs_register(&virtual, 4 * i));
+	/* They go while the file is open. */
+	snprintf(path, sizeof(path), PCI "%s/sriov_numvfs", disk.name);
+	CHECK(sysfs_write(path, "0"));
+	CHECK_ERRNO(pread(fd, values, 4, 0), ENODEV);
 }
 
 static void rtl8139_as_through_sysfs(void)
@@ -215,10 +331,11 @@ static void read_for_ever(void *argument)
 		int fd = rp_open();
 
 		if (rp_select(fd, card->at) == 0 &&
-		    rp_window(fd, card->bar, card->bar == 1 ? 0x20 : 0x2800, 0x20, 0) == 0)
+		    rp_window(fd, card->bar, card->bar == 1 ? 0x20 : 0x2800, 0x18, 0) == 0)
 			for (int i = 0; i < 100; i++)
-				if (pread(fd, values, 0x20, 0) < 0)
-					CHECK(errno == ENODEV || errno == EIO || errno == ESTALE);
+				if (pread(fd, values, 0x18, 0) < 0)
+					CHECK(errno == ENODEV || errno == EIO || errno == ESTALE ||
+					      errno == EBUSY);
 		close(fd);
 	}
 }
@@ -258,14 +375,14 @@ static void remove_while_reading(void)
 		int fd = rp_open_card(&cards[i]), again, status;
 		pid_t reader = ktap_child(read_for_ever, &cards[i]);
 
-		CHECK(rp_window(fd, cards[i].bar, i ? 0x2800 : 0x20, 0x20, 0) == 0);
-		CHECK_EQ(pread(fd, values, 0x20, 0), 0x20);
+		CHECK(rp_window(fd, cards[i].bar, i ? 0x2800 : 0x20, 0x18, 0) == 0);
+		CHECK_EQ(pread(fd, values, 0x18, 0), 0x18);
 		snprintf(path, sizeof(path), PCI "%s/remove", cards[i].name);
 		for (int round = 0; round < 3; round++) {
 			usleep(50000);
 			CHECK(sysfs_write(path, "1"));
 			/* The file keeps a device that is no longer one. */
-			CHECK_ERRNO(pread(fd, values, 0x20, 0), ENODEV);
+			CHECK_ERRNO(pread(fd, values, 0x18, 0), ENODEV);
 			CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
 			CHECK_EQ(info.flags, PFS_RP_INFO_GONE | PFS_RP_INFO_KNOWN);
 			window = info.window;
@@ -274,10 +391,10 @@ static void remove_while_reading(void)
 
 			CHECK(sysfs_write("/sys/bus/pci/rescan", "1"));
 			/* It is another device that is there now; who wants that one selects it. */
-			CHECK_ERRNO(pread(fd, values, 0x20, 0), ENODEV);
+			CHECK_ERRNO(pread(fd, values, 0x18, 0), ENODEV);
 			again = rp_open_card(&cards[i]);
-			CHECK(rp_window(again, cards[i].bar, i ? 0x2800 : 0x20, 0x20, 0) == 0);
-			CHECK_EQ(pread(again, values, 0x20, 0), 0x20);
+			CHECK(rp_window(again, cards[i].bar, i ? 0x2800 : 0x20, 0x18, 0) == 0);
+			CHECK_EQ(pread(again, values, 0x18, 0), 0x18);
 			close(fd);
 			fd = again;
 		}
@@ -311,17 +428,12 @@ static void disabled_memory_is_an_error(void)
 
 static int load(const char *parameters)
 {
-	int fd = open("/modules/pfs_ringpeek.ko", O_RDONLY | O_CLOEXEC), result;
-
-	CHECK(fd >= 0);
-	result = syscall(SYS_finit_module, fd, parameters, 0);
-	close(fd);
-	return result;
+	return load_module("pfs_ringpeek", parameters);
 }
 
 static int unload(void)
 {
-	return syscall(SYS_delete_module, "pfs_ringpeek", O_NONBLOCK);
+	return unload_module("pfs_ringpeek");
 }
 
 static void module_parameter(void)
@@ -338,6 +450,8 @@ static void module_parameter(void)
 	CHECK_ERRNO(load("bdf=00:20.0"), EINVAL);
 	CHECK_ERRNO(load("bdf=00:02.8"), EINVAL);
 	CHECK_ERRNO(load("bdf=00:02.0z"), EINVAL);
+	/* 2^32 is no domain 0. */
+	CHECK_ERRNO(load("bdf=100000000:00:02.0"), EINVAL);
 	snprintf(parameter, sizeof(parameter), "bdf=%s", card.name);
 	CHECK(load(parameter) == 0);
 	fd = rp_open();
@@ -356,11 +470,20 @@ static void module_parameter(void)
 }
 
 static const struct ktap_test tests[] = {
-    TEST(select_rejects),	   TEST(info_as_in_sysfs),
-    TEST(window_rejects),	   TEST(rtl8139_as_through_sysfs),
-    TEST(e1000e_as_through_sysfs), TEST(position_and_length),
-    TEST(nothing_but_reading),	   TEST(disabled_memory_is_an_error),
-    TEST(module_parameter),	   TEST(unbind_while_reading),
+    TEST(select_rejects),
+    TEST(info_as_in_sysfs),
+    TEST(window_rejects),
+    TEST(rtl8139_as_through_sysfs),
+    TEST(e1000e_as_through_sysfs),
+    TEST(reads_beside_a_driver),
+    TEST(position_and_length),
+    TEST(long_reads),
+    TEST(signals_while_reading),
+    TEST(nothing_but_reading),
+    TEST(disabled_memory_is_an_error),
+    TEST(virtual_functions),
+    TEST(module_parameter),
+    TEST(unbind_while_reading),
     TEST(remove_while_reading),
 };
 

@@ -2,25 +2,20 @@
 /* Loading and unloading pfs_fastpath: refused while in use, clean otherwise. */
 #define _GNU_SOURCE
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "fastpath.h"
+#include "module.h"
 
 #define REFERENCES "/sys/module/pfs_fastpath/refcnt"
 
 static int load(const char *parameters)
 {
-	int fd = open("/modules/pfs_fastpath.ko", O_RDONLY | O_CLOEXEC), result;
-
-	CHECK(fd >= 0);
-	result = syscall(SYS_finit_module, fd, parameters, 0);
-	close(fd);
-	return result;
+	return load_module("pfs_fastpath", parameters);
 }
 
 static int unload(void)
 {
-	return syscall(SYS_delete_module, "pfs_fastpath", O_NONBLOCK);
+	return unload_module("pfs_fastpath");
 }
 
 static void refused_while_open(void)
@@ -132,6 +127,64 @@ static void open_for_ever(void *unused)
 	}
 }
 
+static void open_first_for_ever(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+
+		if (fd >= 0) {
+			usleep(1000);
+			close(fd);
+		}
+	}
+}
+
+/*
+ * The name of a later channel is taken, by another module: loading succeeds all the same, since the
+ * first channel may be open by then, and that channel is missing.
+ */
+static void name_of_a_channel_is_taken(void)
+{
+	struct stat status;
+
+	CHECK(unload() == 0);
+	CHECK(load_module("pfs_test", "name=pfs_fastpath2") == 0);
+	for (int i = 0; i < 3; i++) {
+		pid_t child = ktap_child(open_first_for_ever, NULL);
+
+		/* sysfs tells of the second name with a stack trace. */
+		expect_message("cannot create duplicate filename");
+		CHECK(load("channels=4") == 0);
+		expect_nothing();
+		for (int channel = 0; channel < 4; channel++) {
+			char path[32];
+			int fd;
+
+			snprintf(path, sizeof(path), channel ? DEVICE "%d" : DEVICE, channel);
+			CHECK(stat(path, &status) == 0);
+			if (channel == 2)
+				continue;
+			fd = fp_open(path);
+			CHECK_EQ(fp_info(fd).channel, channel);
+			close(fd);
+		}
+		CHECK(waitpid(child, NULL, WNOHANG) == 0);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		CHECK(unload() == 0);
+	}
+	CHECK(unload_module("pfs_test") == 0);
+
+	/* The first name is the one without which nothing works. */
+	CHECK(load_module("pfs_test", "name=pfs_fastpath") == 0);
+	expect_message("cannot create duplicate filename");
+	CHECK_ERRNO(load(""), EEXIST);
+	expect_nothing();
+	CHECK(unload_module("pfs_test") == 0);
+	CHECK(load("") == 0);
+}
+
 /* Unloading and loading again and again while others open and use the device. */
 static void race_with_open(void)
 {
@@ -164,6 +217,7 @@ static const struct ktap_test tests[] = {
     TEST(refused_while_mapping_of_reset_region_is_left),
     TEST(unload_with_regions),
     TEST(parameters),
+    TEST(name_of_a_channel_is_taken),
     TEST(race_with_open),
 };
 

@@ -55,7 +55,15 @@ find_kernel() {
     return 69
 }
 
-unpack_headers() {
+# The newest kernel line whose headers the package sources have, such as 6.12.
+newest_line() {
+    apt-cache pkgnames linux-headers- | grep -E '^linux-headers-[0-9]+\.[0-9]+\..*-amd64$' | grep -vE 'cloud|-rt-' |
+        sed -E 's/^linux-headers-([0-9]+\.[0-9]+)\..*/\1/' | sort -uV | tail -n 1
+}
+
+unpack_headers() { with_cache_lock unpack_headers_alone "$1"; }
+
+unpack_headers_alone() {
     local package common kbuild tree
     # The meta package names the newest of its line.
     package=$(apt-cache depends "linux-headers-$1-amd64" | sed -n 's/^ *Depends: \(linux-headers-.*-amd64\)$/\1/p') || return 69
@@ -88,18 +96,34 @@ build_modules() {
 
 # unpack PACKAGE FOLDER: fetches a Debian package and unpacks it in a folder, without installing it.
 unpack() {
-    local incoming=$kernel_cache/incoming
-    rm -rf "$incoming"
-    mkdir -p "$incoming" "$2"
+    local incoming status=0
+    # A folder of its own: several runs may be fetching at the same time.
+    mkdir -p "$kernel_cache" "$2"
+    incoming=$(mktemp -d "$kernel_cache/incoming.XXXXXX") || return
     (
         cd "$incoming" || exit
         # A list of packages that is out of date names versions that are gone.
         apt-get download "$1" || { as_root apt-get update && apt-get download "$1"; }
-    ) >&2 && dpkg -x "$incoming"/*.deb "$2" && rm -rf "$incoming"
+    ) >&2 && dpkg -x "$incoming"/*.deb "$2" || status=$?
+    rm -rf "$incoming"
+    return "$status"
+}
+
+# with_cache_lock COMMAND...: runs it while no other run changes what is unpacked in the cache.
+with_cache_lock() {
+    local status=0 descriptor
+    mkdir -p "$kernel_cache"
+    exec {descriptor}>"$kernel_cache/lock"
+    flock "$descriptor"
+    "$@" || status=$?
+    exec {descriptor}>&-
+    return "$status"
 }
 
 # unpacked PACKAGE: where in the cache a Debian package lies unpacked; fetches it if it does not yet.
-unpacked() {
+unpacked() { with_cache_lock unpacked_alone "$1"; }
+
+unpacked_alone() {
     local target=$kernel_cache/unpacked/$1
     if [[ ! -d $target ]]; then
         # Whole or not at all: what was interrupted must not be taken for the package next time.
@@ -107,4 +131,17 @@ unpacked() {
         unpack "$1" "$target.part" && mv "$target.part" "$target" || return
     fi
     say "$target"
+}
+
+# record_run VERSION FLAVOUR STATUS SECONDS COUNTS: remembers how the whole plan went on a kernel, for `just kernel-status` and
+# `just promote`. The digest is of the modules' sources and their tests.
+record_run() {
+    mkdir -p "$kernel_cache/runs"
+    printf 'kernel=%s\nflavour=%s\nstatus=%s\nseconds=%s\ncounts=%s\ndate=%s\nsources=%s\n' "$1" "$2" "$3" "$4" "$5" \
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(kernel_sources_digest)" >"$kernel_cache/runs/$1"
+}
+
+# What a run of the tests is about: the modules' sources.
+kernel_sources_digest() {
+    find src/dev/kernel src/packetfs/uapi -name '*.[ch]' -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-16
 }

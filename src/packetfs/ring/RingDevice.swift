@@ -64,8 +64,8 @@ public struct RingDevice: Sendable {
 
     /// Makes the channel's region and formats an empty ring in it; false if there is a region already.
     ///
-    /// Throws ``RingError/system(call:errno:)``: EFBIG or ENOSPC above the module's limits, ENOMEM, ENOTTY for another kind of
-    /// file.
+    /// Throws ``RingError/system(call:errno:)``: EFBIG or ENOSPC above the module's limits, ENOBUFS above the user's limit of
+    /// locked memory (RLIMIT_MEMLOCK), ENOMEM, ENOTTY for another kind of file.
     public func setUp(_ geometry: RingGeometry) throws(RingError) -> Bool {
         var setup = pfs_fp_setup(ring_bytes: geometry.regionByteCount, slots: geometry.slots, flags: 0)
         do throws(RingError) {

@@ -132,10 +132,25 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_
  *	POLLHUP		the file's region has been reset
  *	POLLERR		the file holds no role
  *
+ * A file may be given to poll, select and epoll at any time, also before it is bound: ATTACH wakes
+ * whoever waits for it.
+ *
  * The byte-range locks by which the user-space library claims its roles work on the device as
  * on any file; the module neither needs nor notices them.
  *
- * Trust: the module reads two words of a region after SETUP, the sleepers', and decides nothing
+ * Accounting: a region's memory counts against the module's max_total_bytes and is charged to the
+ * memory cgroup of the caller of SETUP and, unless that has CAP_IPC_LOCK, to the locked memory of
+ * its user (RLIMIT_MEMLOCK), until the region is freed. Pages of it that a pipe (vmsplice), a
+ * direct transfer or a debugger holds at that time stay until these let go of them; they remain
+ * charged to the memory cgroup, but no longer to the two limits.
+ *
+ * Trust: whoever may open the device can map the region for reading, see all that passes, claim a
+ * free role, and RESET by force. Roles exclude mistakes, and no attackers: a mapping that can be
+ * written needs an open file with a role, so two open files at most have such mappings; but a file
+ * may be passed on, and a mapping inherited with MADV_DOFORK, so that more processes can write. The
+ * memory lies between users who trust each other; give others a device of their own.
+ *
+ * The module reads two words of a region after SETUP, the sleepers', and decides nothing
  * with them but whether poll has something to tell.
  *
  * Who may call: whoever may open the device, mode 0660; the udev rule gives it the group
@@ -152,17 +167,27 @@ _Static_assert(__builtin_offsetof(struct pfs_fp_ring_hdr, reserved3) == 3 * PFS_
  * PFS_FP_IOC_SETUP: makes the channel's region, all zero but for the header, with an empty
  * ring.
  *
- *	EINVAL	slots is no power of two, ring_bytes is too small for header and slots, or flags is
- *		not 0
+ *	EINVAL	slots is no power of two, ring_bytes is too small for header and slots, or flags has
+ *		an unknown bit
  *	EFBIG	slots is above the module's max_slots, or ring_bytes above its max_region_bytes
  *	EEXIST	the channel has a region already; the file is not bound to it by this
  *	ENOSPC	all regions together would exceed the module's max_total_bytes
+ *	ENOBUFS	the caller's user would have more memory locked than RLIMIT_MEMLOCK allows; not with
+ *		CAP_IPC_LOCK
  *	ENOMEM	no memory, or the limit of the caller's memory cgroup, which pays
+ *
+ * While one process is in SETUP, others that call it on the same channel wait for the end of that.
+ *
+ * PFS_FP_SETUP_TRANSIENT: the region is taken from the channel, as by RESET, when the last file
+ * that is bound to it is closed and its mappings are gone. Without it the region stays until RESET
+ * or until the module is unloaded. Modules that do not know the flag refuse it with EINVAL.
  */
+#define PFS_FP_SETUP_TRANSIENT 1U /* the region goes with the last file */
+
 struct pfs_fp_setup {
 	__u64 ring_bytes; /* header, slots and slab together; what is left over is slab */
 	__u32 slots;	  /* number of slots, a power of two */
-	__u32 flags;	  /* 0 */
+	__u32 flags;	  /* PFS_FP_SETUP_* */
 };
 
 /*
@@ -205,9 +230,10 @@ struct pfs_fp_setup {
  * one to which it is bound. It never fails with ESTALE; PFS_FP_INFO_STALE tells. Without a
  * region all but the limits and the channel are 0.
  */
-#define PFS_FP_INFO_READY 1U /* there is a region */
-#define PFS_FP_INFO_BOUND 2U /* and this file is bound to it */
-#define PFS_FP_INFO_STALE 4U /* and it has been reset */
+#define PFS_FP_INFO_READY 1U	 /* there is a region */
+#define PFS_FP_INFO_BOUND 2U	 /* and this file is bound to it */
+#define PFS_FP_INFO_STALE 4U	 /* and it has been reset */
+#define PFS_FP_INFO_TRANSIENT 8U /* it goes with the last file that is bound to it */
 
 struct pfs_fp_info {
 	__u32 version;		/* PFS_FP_VERSION of the module */

@@ -11,12 +11,17 @@
  *
  * Registers are read 32 bits at a time, each once per read call and in rising order, and arrive as
  * __u32 in host byte order. A read at the end of the window gives 0. A read returns less than was
- * asked for at the end of the window or after PFS_RP_READ_MAX bytes. Nothing can be written, and
- * mmap is refused (ENODEV).
+ * asked for at the end of the window, after PFS_RP_READ_MAX bytes, or if a signal or an error comes
+ * in between, which the next read then tells. Nothing can be written, and mmap is refused (ENODEV).
  *
  * Reading a register may change the device: interrupt causes and statistics are often cleared
  * by it. The module therefore knows, for some devices, ranges of registers that are known to
  * be free of side effects, and lets a window lie anywhere else only with PFS_RP_WINDOW_UNSAFE.
+ *
+ * A read wakes a device that sleeps, and keeps it awake meanwhile. It reads whether or not a driver
+ * is bound to the device and has claimed its memory. CONFIG_IO_STRICT_DEVMEM, which keeps user
+ * space from mapping such memory through /dev/mem and sysfs, does not apply here. Virtual
+ * functions are devices as any other.
  *
  * The choice belongs to the open file. A file holds a reference to its device: when the device
  * is removed the reads fail with ENODEV, and nothing else happens. Unbinding and binding
@@ -26,7 +31,8 @@
  * lockdown forbids access to PCI devices. Any thread, at any time.
  *
  * errno, for all calls: EFAULT the argument cannot be read or written; ENOTTY no such ioctl;
- * EPERM no CAP_SYS_RAWIO, or lockdown. In addition each call tells its own below.
+ * EPERM no CAP_SYS_RAWIO, or lockdown; EINTR a signal came while another thread used the file. In
+ * addition each call tells its own below.
  */
 #ifndef PFS_RINGPEEK_H
 #define PFS_RINGPEEK_H
@@ -60,7 +66,7 @@ struct pfs_rp_select {
  *	EINVAL	bar above 5; unknown flags; offset or length no multiple of 4; length 0 or above
  *		PFS_RP_WINDOW_MAX
  *	ENXIO	no device is selected
- *	ENODEV	it has been removed, or it has no such BAR
+ *	ENODEV	it has been removed, or it has no such BAR, or the BAR has no address
  *	EOPNOTSUPP the BAR is one of I/O ports
  *	ERANGE	the range ends behind the BAR
  *	EACCES	the range is not known to be free of side effects, and the flag
@@ -98,7 +104,7 @@ struct pfs_rp_info {
 	__u16 subsystem_vendor_id;
 	__u16 subsystem_id;
 	__u32 class_code;	      /* base class, subclass, interface: 24 bits */
-	__u64 bar_bytes[PFS_RP_BARS]; /* 0: there is no such BAR */
+	__u64 bar_bytes[PFS_RP_BARS]; /* 0: there is no such BAR, or it has no address */
 	__u32 bar_flags[PFS_RP_BARS]; /* PFS_RP_BAR_* */
 	struct pfs_rp_window window;  /* length 0: none yet */
 };
@@ -111,7 +117,9 @@ struct pfs_rp_info {
  *	ENXIO	no device is selected, or no window is set
  *	ENODEV	the device has been removed
  *	ESTALE	its BAR has been moved or resized since: set the window again
- *	EIO	it does not decode memory now: no driver has enabled it, or it sleeps
+ *	EIO	it does not decode memory now: no driver has enabled it, or it cannot be woken
+ *	EBUSY	others have had the device locked for 10 s, or its memory is mapped in a way that
+ *		excludes this one
  *	EINTR	a signal came before the first register was read
  */
 

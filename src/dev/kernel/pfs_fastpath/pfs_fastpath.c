@@ -9,9 +9,16 @@
  * it. A file is one open file; it holds the module, and mappings hold their file.
  *
  * Locking. channel->lock guards the channel's region, the roles, and binding. It is taken under
- * mmap_lock (by mmap), so nothing under it may touch user memory. Counting a mapping takes no lock:
- * a mapping that splits or moves holds the region already. poll and doorbell take none either:
- * a file's region is set once, and goes with the file.
+ * mmap_lock (by mmap) and by release, so nothing under it may touch user memory, allocate, or free
+ * a region: a memory cgroup above its memory.high makes allocations sleep for as long as it likes.
+ * channel->setup_lock is taken before channel->lock, by SETUP alone, and is held while SETUP
+ * allocates; so of two sides that call SETUP at once the second waits, and gets EEXIST. Counting a
+ * mapping takes no lock: a mapping that splits or moves holds the region already. poll and doorbell
+ * take none either: a file's region is set once, and goes with the file.
+ *
+ * Accounting. A region counts against max_total_bytes, is charged to the memory cgroup of the
+ * process that made it, and, without CAP_IPC_LOCK, to that user's locked memory, until it is freed.
+ * Its pages may live longer than it does: a pipe or a direct transfer holds references of its own.
  *
  * Trust. Nothing that user space may have written is ever used as a size, an index or an address.
  * The region's own idea of its geometry is in struct pfs_fp_region, not in the shared header.
@@ -19,6 +26,8 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/atomic.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/log2.h>
@@ -29,13 +38,19 @@
 #include <linux/overflow.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
-#include <linux/vmalloc.h>
 #include <linux/wait.h>
 
 #include "pfs_fastpath.h"
+#include "pfs_fp_shape.h"
+
+#ifndef CONFIG_64BIT
+#error "pfs_fastpath is for 64-bit kernels only: sizes of regions are 64 bits wide"
+#endif
 
 #define PFS_FP_CHANNELS_MAX 16
 #define PFS_FP_ROLES (PFS_FP_ROLE_PRODUCER | PFS_FP_ROLE_CONSUMER)
@@ -52,14 +67,24 @@ static unsigned int max_slots = 1U << 20;
 module_param(max_slots, uint, 0644);
 MODULE_PARM_DESC(max_slots, "Most slots of a ring (default 1048576)");
 
-static unsigned long max_total_bytes = 1UL << 30;
+static unsigned long max_total_bytes;
 module_param(max_total_bytes, ulong, 0644);
-MODULE_PARM_DESC(max_total_bytes, "Limit for all regions together in bytes (default 1 GiB)");
+MODULE_PARM_DESC(
+	max_total_bytes,
+	"Limit for all regions together in bytes (default a quarter of memory, max 1 GiB)");
+
+/* Allocations of SETUP. RETRY_MAYFAIL: at a cgroup's limit they fail, and no process is killed. */
+#define PFS_FP_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+/* Pages that are inserted into a mapping, or given back, between two chances to schedule. */
+#define PFS_FP_BATCH 512UL
 
 struct pfs_fp_channel {
 	struct miscdevice misc;
 	char name[sizeof("pfs_fastpath") + 2];
+	bool registered;
+	struct mutex setup_lock;      /* held by SETUP while it makes a region */
 	struct mutex lock;	      /* region, generation, and what struct pfs_fp_region says */
+	wait_queue_head_t wait;	      /* all that poll files of this channel, bound or not */
 	struct pfs_fp_region *region; /* NULL: empty */
 	u64 generation;
 };
@@ -67,16 +92,16 @@ struct pfs_fp_channel {
 struct pfs_fp_region {
 	struct kref kref;
 	atomic_t mappings;
-	wait_queue_head_t wait;
+	struct user_struct *user; /* whose locked memory it is charged to; NULL: nobody's */
 	struct page **pages;
 	unsigned long page_count;
-	struct pfs_fp_ring_hdr *hdr; /* the region in the kernel's address space */
-	u32 slots;
-	u64 data_offset;
-	u64 slab_bytes;
+	struct pfs_fp_ring_hdr *hdr; /* the first page; the kernel looks at no other */
+	struct pfs_fp_shape shape;
 	u64 generation;
-	u32 roles_held; /* written under channel->lock */
-	bool stale;	/* written under channel->lock */
+	unsigned int files; /* that are bound to it; under channel->lock */
+	bool transient;	    /* goes with the last of them */
+	u32 roles_held;	    /* written under channel->lock */
+	bool stale;	    /* written under channel->lock */
 };
 
 struct pfs_fp_file {
@@ -94,10 +119,54 @@ static u64 pfs_fp_map_bytes(const struct pfs_fp_region *region)
 	return (u64)region->page_count << PAGE_SHIFT;
 }
 
+/* Adds to a counter unless that would take it above the limit; it is never above it meanwhile. */
+static bool pfs_fp_add_within(atomic_long_t *counter, unsigned long amount, unsigned long limit)
+{
+	long old = atomic_long_read(counter);
+
+	do {
+		if (amount > limit || (unsigned long)old > limit - amount)
+			return false;
+	} while (!atomic_long_try_cmpxchg(counter, &old, old + (long)amount));
+	return true;
+}
+
+/* Charges a region of this many pages to the module's limit and to the caller's locked memory. */
+static int pfs_fp_charge(struct pfs_fp_region *region, unsigned long pages)
+{
+	struct user_struct *user;
+
+	if (!pfs_fp_add_within(&pfs_fp_total_bytes, pages << PAGE_SHIFT,
+			       READ_ONCE(max_total_bytes)))
+		return -ENOSPC;
+	if (capable(CAP_IPC_LOCK))
+		return 0;
+	user = get_uid(current_user());
+	if (pfs_fp_add_within(&user->locked_vm, pages, rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)) {
+		region->user = user;
+		return 0;
+	}
+	free_uid(user);
+	atomic_long_sub(pages << PAGE_SHIFT, &pfs_fp_total_bytes);
+	return -ENOBUFS;
+}
+
+static void pfs_fp_uncharge(struct pfs_fp_region *region, unsigned long pages)
+{
+	if (region->user) {
+		atomic_long_sub(pages, &region->user->locked_vm);
+		free_uid(region->user);
+	}
+	atomic_long_sub(pages << PAGE_SHIFT, &pfs_fp_total_bytes);
+}
+
 static void pfs_fp_free_pages(struct pfs_fp_region *region)
 {
-	while (region->page_count > 0)
+	while (region->page_count > 0) {
 		__free_page(region->pages[--region->page_count]);
+		if (region->page_count % PFS_FP_BATCH == 0)
+			cond_resched();
+	}
 	kvfree(region->pages);
 }
 
@@ -107,11 +176,9 @@ static void pfs_fp_free_pages(struct pfs_fp_region *region)
  */
 static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 {
-	/* RETRY_MAYFAIL: a cgroup at its limit gets ENOMEM, and none of its processes killed. */
-	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct page *page;
 
-	region->pages = kvcalloc(count, sizeof(*region->pages), GFP_KERNEL_ACCOUNT);
+	region->pages = kvcalloc(count, sizeof(*region->pages), PFS_FP_GFP);
 	if (!region->pages)
 		return -ENOMEM;
 	while (region->page_count < count) {
@@ -119,7 +186,7 @@ static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 			pfs_fp_free_pages(region);
 			return -EINTR;
 		}
-		page = alloc_page(gfp);
+		page = alloc_page(PFS_FP_GFP | __GFP_ZERO);
 		if (!page) {
 			pfs_fp_free_pages(region);
 			return -ENOMEM;
@@ -133,16 +200,14 @@ static int pfs_fp_alloc_pages(struct pfs_fp_region *region, unsigned long count)
 static void pfs_fp_region_release(struct kref *kref)
 {
 	struct pfs_fp_region *region = container_of(kref, struct pfs_fp_region, kref);
+	unsigned long pages = region->page_count;
 
-	vunmap(region->hdr);
-	atomic_long_sub(pfs_fp_map_bytes(region), &pfs_fp_total_bytes);
 	pfs_fp_free_pages(region);
-#ifdef PFS_SEED_BUG
-	((u8 *)region)[ksize(region)] = 0;
-#endif
+	pfs_fp_uncharge(region, pages);
 	kfree(region);
 }
 
+/* May free the region, which takes long: not under channel->lock. */
 static void pfs_fp_region_put(struct pfs_fp_region *region)
 {
 	kref_put(&region->kref, pfs_fp_region_release);
@@ -152,71 +217,57 @@ static void pfs_fp_region_put(struct pfs_fp_region *region)
 static void pfs_fp_format(struct pfs_fp_region *region)
 {
 	struct pfs_fp_ring_hdr *hdr = region->hdr;
+	const struct pfs_fp_shape *shape = &region->shape;
 
 	hdr->version = PFS_FP_VERSION;
 	hdr->header_bytes = sizeof(*hdr);
-	hdr->slots = region->slots;
-	hdr->mask = region->slots - 1;
-	hdr->region_bytes = region->data_offset + region->slab_bytes;
+	hdr->slots = shape->slots;
+	hdr->mask = shape->slots - 1;
+	hdr->region_bytes = shape->data_offset + shape->slab_bytes;
 	hdr->slots_offset = sizeof(*hdr);
-	hdr->data_offset = region->data_offset;
-	hdr->slab_bytes = region->slab_bytes;
+	hdr->data_offset = shape->data_offset;
+	hdr->slab_bytes = shape->slab_bytes;
 	/* As the rule for formatting says, though the channel's lock orders all this anyway. */
 	smp_store_release(&hdr->magic, PFS_FP_MAGIC);
 }
 
+/* Takes as long as the memory cgroup and the rest of the machine make it take: without locks. */
 static struct pfs_fp_region *pfs_fp_region_create(const struct pfs_fp_setup *setup)
 {
-	u64 data_offset = ALIGN(sizeof(struct pfs_fp_ring_hdr) + 4ULL * setup->slots, PFS_FP_LINE);
 	struct pfs_fp_region *region;
+	struct pfs_fp_shape shape;
 	unsigned long pages;
-	u64 slab_bytes;
 	int ret;
 
-	if (setup->flags || !is_power_of_2(setup->slots) || setup->ring_bytes < data_offset)
+	if (setup->flags & ~PFS_FP_SETUP_TRANSIENT)
 		return ERR_PTR(-EINVAL);
-	if (setup->slots > min(READ_ONCE(max_slots), PFS_FP_SLOTS_MAX) ||
-	    setup->ring_bytes > READ_ONCE(max_region_bytes))
-		return ERR_PTR(-EFBIG);
-	slab_bytes = round_down(setup->ring_bytes - data_offset, PFS_FP_SLAB_UNIT);
-	/* A slot addresses 2^32 units. Bounds what follows, too, whatever the parameters are. */
-	if (slab_bytes > (u64)PFS_FP_SLAB_UNIT << 32)
-		return ERR_PTR(-EFBIG);
+	ret = pfs_fp_shape_of(setup->ring_bytes, setup->slots, READ_ONCE(max_region_bytes),
+			      READ_ONCE(max_slots), &shape);
+	if (ret)
+		return ERR_PTR(ret);
 
-	pages = DIV_ROUND_UP_ULL(data_offset + slab_bytes, PAGE_SIZE);
-	if (atomic_long_add_return(pages << PAGE_SHIFT, &pfs_fp_total_bytes) >
-	    READ_ONCE(max_total_bytes)) {
-		ret = -ENOSPC;
-		goto uncharge;
-	}
-
-	ret = -ENOMEM;
-	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	region = kzalloc(sizeof(*region), PFS_FP_GFP);
 	if (!region)
-		goto uncharge;
-	ret = pfs_fp_alloc_pages(region, pages);
+		return ERR_PTR(-ENOMEM);
+	pages = DIV_ROUND_UP_ULL(shape.data_offset + shape.slab_bytes, PAGE_SIZE);
+	ret = pfs_fp_charge(region, pages);
 	if (ret)
 		goto free;
-	/* VM_USERMAP is what remap_vmalloc_range() asks for. */
-	region->hdr = vmap(region->pages, pages, VM_MAP | VM_USERMAP, PAGE_KERNEL);
-	if (!region->hdr) {
-		ret = -ENOMEM;
-		goto free_pages;
-	}
+	ret = pfs_fp_alloc_pages(region, pages);
+	if (ret)
+		goto uncharge;
 	kref_init(&region->kref);
-	init_waitqueue_head(&region->wait);
-	region->slots = setup->slots;
-	region->data_offset = data_offset;
-	region->slab_bytes = slab_bytes;
+	region->shape = shape;
+	region->transient = setup->flags & PFS_FP_SETUP_TRANSIENT;
+	/* GFP_KERNEL gives no high memory, so the page has an address. */
+	region->hdr = page_address(region->pages[0]);
 	pfs_fp_format(region);
 	return region;
 
-free_pages:
-	pfs_fp_free_pages(region);
+uncharge:
+	pfs_fp_uncharge(region, pages);
 free:
 	kfree(region);
-uncharge:
-	atomic_long_sub(pages << PAGE_SHIFT, &pfs_fp_total_bytes);
 	return ERR_PTR(ret);
 }
 
@@ -235,6 +286,7 @@ static void pfs_fp_bind(struct pfs_fp_file *file, struct pfs_fp_region *region)
 	if (file->region)
 		return;
 	kref_get(&region->kref);
+	region->files++;
 	/* Pairs with the acquire in pfs_fp_poll() and pfs_fp_doorbell(), which take no lock. */
 	smp_store_release(&file->region, region);
 }
@@ -243,57 +295,101 @@ static int pfs_fp_setup(struct pfs_fp_file *file, const struct pfs_fp_setup *set
 {
 	struct pfs_fp_channel *channel = file->channel;
 	struct pfs_fp_region *region;
+	int ret = 0;
 
-	lockdep_assert_held(&channel->lock);
+	if (mutex_lock_killable(&channel->setup_lock))
+		return -EINTR;
+	if (mutex_lock_killable(&channel->lock)) {
+		ret = -EINTR;
+		goto out;
+	}
 	if (file->region && file->region->stale)
-		return -ESTALE;
-	if (channel->region)
-		return -EEXIST;
+		ret = -ESTALE;
+	else if (channel->region)
+		ret = -EEXIST;
+	mutex_unlock(&channel->lock);
+	if (ret)
+		goto out;
+
+	/* The channel stays empty meanwhile, and the file unbound: only SETUP fills it. */
 	region = pfs_fp_region_create(setup);
-	if (IS_ERR(region))
-		return PTR_ERR(region);
+	if (IS_ERR(region)) {
+		ret = PTR_ERR(region);
+		goto out;
+	}
+	mutex_lock(&channel->lock);
 	region->generation = ++channel->generation;
 	channel->region = region;
 	pfs_fp_bind(file, region);
-	return 0;
+	mutex_unlock(&channel->lock);
+out:
+	mutex_unlock(&channel->setup_lock);
+	return ret;
+}
+
+/*
+ * Takes the region from the channel. The channel's reference passes to the caller, who drops it
+ * behind the lock.
+ */
+static void pfs_fp_detach(struct pfs_fp_channel *channel, struct pfs_fp_region *region)
+{
+	lockdep_assert_held(&channel->lock);
+	channel->region = NULL;
+	WRITE_ONCE(region->stale, true);
+	wake_up_interruptible_all(&channel->wait);
 }
 
 static int pfs_fp_reset(struct pfs_fp_file *file, u32 flags)
 {
+	struct pfs_fp_channel *channel = file->channel;
 	struct pfs_fp_region *region;
+	int ret = 0;
 
 	if (flags & ~PFS_FP_RESET_FORCE)
 		return -EINVAL;
+	if (mutex_lock_killable(&channel->lock))
+		return -EINTR;
 	region = pfs_fp_lookup(file);
 	if (IS_ERR(region))
-		return PTR_ERR(region);
-	if (!(flags & PFS_FP_RESET_FORCE) &&
-	    (region->roles_held || atomic_read(&region->mappings) > 0))
-		return -EBUSY;
-	file->channel->region = NULL;
-	WRITE_ONCE(region->stale, true);
-	wake_up_interruptible_all(&region->wait);
-	pfs_fp_region_put(region);
-	return 0;
+		ret = PTR_ERR(region);
+	else if (!(flags & PFS_FP_RESET_FORCE) &&
+		 (region->roles_held || atomic_read(&region->mappings) > 0))
+		ret = -EBUSY;
+	else
+		pfs_fp_detach(channel, region);
+	mutex_unlock(&channel->lock);
+	if (!ret)
+		pfs_fp_region_put(region);
+	return ret;
 }
 
 static int pfs_fp_attach(struct pfs_fp_file *file, u32 role)
 {
+	struct pfs_fp_channel *channel = file->channel;
 	struct pfs_fp_region *region;
+	int ret = 0;
 
 	if (role != PFS_FP_ROLE_PRODUCER && role != PFS_FP_ROLE_CONSUMER)
 		return -EINVAL;
+	if (mutex_lock_killable(&channel->lock))
+		return -EINTR;
 	region = pfs_fp_lookup(file);
-	if (IS_ERR(region))
-		return PTR_ERR(region);
-	if (file->roles & role)
-		return -EALREADY;
-	if (region->roles_held & role)
-		return -EBUSY;
-	pfs_fp_bind(file, region);
-	WRITE_ONCE(file->roles, file->roles | role);
-	WRITE_ONCE(region->roles_held, region->roles_held | role);
-	return 0;
+	if (IS_ERR(region)) {
+		ret = PTR_ERR(region);
+	} else if (file->roles & role) {
+		ret = -EALREADY;
+	} else if (region->roles_held & role) {
+		ret = -EBUSY;
+	} else {
+		pfs_fp_bind(file, region);
+		WRITE_ONCE(file->roles, file->roles | role);
+		WRITE_ONCE(region->roles_held, region->roles_held | role);
+	}
+	mutex_unlock(&channel->lock);
+	/* What poll says has changed, for this file and for those that wait for the other side. */
+	if (!ret)
+		wake_up_interruptible_all(&channel->wait);
+	return ret;
 }
 
 static int pfs_fp_doorbell(struct pfs_fp_file *file, u32 role)
@@ -313,39 +409,46 @@ static int pfs_fp_doorbell(struct pfs_fp_file *file, u32 role)
 	 * other.
 	 */
 	if (role == PFS_FP_ROLE_CONSUMER)
-		wake_up_interruptible_poll(&region->wait, EPOLLIN | EPOLLRDNORM);
+		wake_up_interruptible_poll(&file->channel->wait, EPOLLIN | EPOLLRDNORM);
 	else
-		wake_up_interruptible_poll(&region->wait, EPOLLOUT | EPOLLWRNORM);
+		wake_up_interruptible_poll(&file->channel->wait, EPOLLOUT | EPOLLWRNORM);
 	return 0;
 }
 
-static void pfs_fp_info(struct pfs_fp_file *file, struct pfs_fp_info *info)
+static int pfs_fp_info(struct pfs_fp_file *file, struct pfs_fp_info *info)
 {
-	struct pfs_fp_region *region = file->region ?: file->channel->region;
+	struct pfs_fp_channel *channel = file->channel;
+	struct pfs_fp_region *region;
 
-	lockdep_assert_held(&file->channel->lock);
 	info->version = PFS_FP_VERSION;
-	info->channel = file->channel - pfs_fp_channels;
+	info->channel = channel - pfs_fp_channels;
 	info->max_slots = min(READ_ONCE(max_slots), PFS_FP_SLOTS_MAX);
 	info->max_region_bytes = READ_ONCE(max_region_bytes);
 	info->max_total_bytes = READ_ONCE(max_total_bytes);
+	if (mutex_lock_killable(&channel->lock))
+		return -EINTR;
 	info->total_bytes = atomic_long_read(&pfs_fp_total_bytes);
-	if (!region)
-		return;
-	info->flags = PFS_FP_INFO_READY;
-	if (file->region)
-		info->flags |= PFS_FP_INFO_BOUND;
-	if (region->stale)
-		info->flags |= PFS_FP_INFO_STALE;
-	info->slots = region->slots;
-	info->roles_held = region->roles_held;
-	info->roles_mine = file->roles;
-	info->mappings = atomic_read(&region->mappings);
-	info->map_bytes = pfs_fp_map_bytes(region);
-	info->region_bytes = region->data_offset + region->slab_bytes;
-	info->data_offset = region->data_offset;
-	info->slab_bytes = region->slab_bytes;
-	info->generation = region->generation;
+	region = file->region ?: channel->region;
+	if (region) {
+		info->flags = PFS_FP_INFO_READY;
+		if (file->region)
+			info->flags |= PFS_FP_INFO_BOUND;
+		if (region->stale)
+			info->flags |= PFS_FP_INFO_STALE;
+		if (region->transient)
+			info->flags |= PFS_FP_INFO_TRANSIENT;
+		info->slots = region->shape.slots;
+		info->roles_held = region->roles_held;
+		info->roles_mine = file->roles;
+		info->mappings = atomic_read(&region->mappings);
+		info->map_bytes = pfs_fp_map_bytes(region);
+		info->region_bytes = region->shape.data_offset + region->shape.slab_bytes;
+		info->data_offset = region->shape.data_offset;
+		info->slab_bytes = region->shape.slab_bytes;
+		info->generation = region->generation;
+	}
+	mutex_unlock(&channel->lock);
+	return 0;
 }
 
 static long pfs_fp_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
@@ -357,7 +460,7 @@ static long pfs_fp_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	long ret = 0;
 	u32 word = 0;
 
-	/* User memory is read before the lock and written behind it. */
+	/* User memory is read before the locks and written behind them. */
 	switch (cmd) {
 	case PFS_FP_IOC_SETUP:
 		if (copy_from_user(&setup, user, sizeof(setup)))
@@ -379,42 +482,38 @@ static long pfs_fp_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		return -EBADF;
 	if (ret)
 		return ret;
-	if (cmd == PFS_FP_IOC_DOORBELL)
-		return pfs_fp_doorbell(file, word);
 
-	if (mutex_lock_killable(&file->channel->lock))
-		return -EINTR;
 	switch (cmd) {
 	case PFS_FP_IOC_SETUP:
-		ret = pfs_fp_setup(file, &setup);
-		break;
+		return pfs_fp_setup(file, &setup);
 	case PFS_FP_IOC_RESET:
-		ret = pfs_fp_reset(file, word);
-		break;
+		return pfs_fp_reset(file, word);
 	case PFS_FP_IOC_ATTACH:
-		ret = pfs_fp_attach(file, word);
-		break;
-	case PFS_FP_IOC_INFO:
-		pfs_fp_info(file, &info);
-		break;
+		return pfs_fp_attach(file, word);
+	case PFS_FP_IOC_DOORBELL:
+		return pfs_fp_doorbell(file, word);
+	default:
+		ret = pfs_fp_info(file, &info);
+		if (!ret && copy_to_user(user, &info, sizeof(info)))
+			ret = -EFAULT;
+		return ret;
 	}
-	mutex_unlock(&file->channel->lock);
-	if (cmd == PFS_FP_IOC_INFO && copy_to_user(user, &info, sizeof(info)))
-		return -EFAULT;
-	return ret;
 }
 
 static __poll_t pfs_fp_poll(struct file *filp, poll_table *wait)
 {
 	struct pfs_fp_file *file = filp->private_data;
-	/* Pairs with the release in pfs_fp_bind(). */
-	struct pfs_fp_region *region = smp_load_acquire(&file->region);
-	u32 roles = READ_ONCE(file->roles);
+	struct pfs_fp_region *region;
 	__poll_t mask = 0;
+	u32 roles;
 
+	/* First: epoll asks only once to be queued, and that may be before the file is bound. */
+	poll_wait(filp, &file->channel->wait, wait);
+	/* Pairs with the release in pfs_fp_bind(). */
+	region = smp_load_acquire(&file->region);
+	roles = READ_ONCE(file->roles);
 	if (!region)
 		return EPOLLERR;
-	poll_wait(filp, &region->wait, wait);
 	if (READ_ONCE(region->stale))
 		mask |= EPOLLHUP;
 	if (!roles)
@@ -459,48 +558,88 @@ static void pfs_fp_vm_flags(struct vm_area_struct *vma, unsigned long set, unsig
 #endif
 }
 
-static int pfs_fp_map(struct pfs_fp_file *file, struct vm_area_struct *vma)
+/* Checks, and takes a reference to, what is to be mapped. */
+static struct pfs_fp_region *pfs_fp_map_begin(struct pfs_fp_file *file, struct vm_area_struct *vma)
 {
 	struct pfs_fp_region *region = pfs_fp_lookup(file);
-	unsigned long clear = VM_MAYEXEC;
-	int ret;
 
 	if (IS_ERR(region))
-		return PTR_ERR(region);
+		return region;
 	if (vma->vm_pgoff > region->page_count ||
 	    vma_pages(vma) > region->page_count - vma->vm_pgoff)
-		return -EINVAL;
-	if (!file->roles) {
-		if (vma->vm_flags & VM_WRITE)
-			return -EACCES;
-		clear |= VM_MAYWRITE;
+		return ERR_PTR(-EINVAL);
+	if (!file->roles && (vma->vm_flags & VM_WRITE))
+		return ERR_PTR(-EACCES);
+	kref_get(&region->kref);
+	/* From now on RESET without force is refused. */
+	atomic_inc(&region->mappings);
+	return region;
+}
+
+/* Takes memory for page tables, so that it may sleep long: without the channel's lock. */
+static int pfs_fp_insert_pages(struct pfs_fp_region *region, struct vm_area_struct *vma)
+{
+	struct page **pages = region->pages + vma->vm_pgoff;
+	unsigned long at = vma->vm_start, left = vma_pages(vma), batch, missing;
+	int ret;
+
+	while (left > 0) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		batch = min(left, PFS_FP_BATCH);
+		missing = batch;
+		ret = vm_insert_pages(vma, at, pages, &missing);
+		if (ret)
+			return ret;
+		at += batch << PAGE_SHIFT;
+		pages += batch;
+		left -= batch;
+		cond_resched();
 	}
-	ret = remap_vmalloc_range(vma, region->hdr, vma->vm_pgoff);
-	if (ret)
-		return ret;
-	/* A role belongs to one process, so a child gets no mapping with it. */
-	pfs_fp_vm_flags(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, clear);
-	pfs_fp_bind(file, region);
-	vma->vm_private_data = region;
-	vma->vm_ops = &pfs_fp_vm_ops;
-	pfs_fp_vm_open(vma);
 	return 0;
 }
 
 static int pfs_fp_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct pfs_fp_file *file = filp->private_data;
+	struct pfs_fp_channel *channel = file->channel;
+	unsigned long clear = VM_MAYEXEC;
+	struct pfs_fp_region *region;
 	int ret;
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
-	if (mutex_lock_killable(&file->channel->lock))
+	if (mutex_lock_killable(&channel->lock))
 		return -EINTR;
-	ret = pfs_fp_map(file, vma);
-	mutex_unlock(&file->channel->lock);
-	return ret;
+	region = pfs_fp_map_begin(file, vma);
+	if (!file->roles)
+		clear |= VM_MAYWRITE;
+	mutex_unlock(&channel->lock);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+
+	ret = pfs_fp_insert_pages(region, vma);
+	if (!ret) {
+		mutex_lock(&channel->lock);
+		/* Another thread may have bound the file meanwhile, to a region after a RESET. */
+		if (file->region && file->region != region)
+			ret = -ESTALE;
+		else
+			pfs_fp_bind(file, region);
+		mutex_unlock(&channel->lock);
+	}
+	if (ret) {
+		atomic_dec(&region->mappings);
+		pfs_fp_region_put(region);
+		return ret;
+	}
+	/* A role belongs to one process, so a child gets no mapping with it. */
+	pfs_fp_vm_flags(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, clear);
+	vma->vm_private_data = region;
+	vma->vm_ops = &pfs_fp_vm_ops;
+	return 0;
 }
 
 static int pfs_fp_open(struct inode *inode, struct file *filp)
@@ -518,14 +657,22 @@ static int pfs_fp_open(struct inode *inode, struct file *filp)
 static int pfs_fp_release(struct inode *inode, struct file *filp)
 {
 	struct pfs_fp_file *file = filp->private_data;
+	struct pfs_fp_channel *channel = file->channel;
 	struct pfs_fp_region *region = file->region;
+	bool detached = false;
 
 	if (region) {
-		mutex_lock(&file->channel->lock);
+		mutex_lock(&channel->lock);
 		WRITE_ONCE(region->roles_held, region->roles_held & ~file->roles);
-		mutex_unlock(&file->channel->lock);
+		if (--region->files == 0 && region->transient && channel->region == region) {
+			pfs_fp_detach(channel, region);
+			detached = true;
+		}
+		mutex_unlock(&channel->lock);
 		if (file->roles)
-			wake_up_interruptible_poll(&region->wait, EPOLLRDHUP);
+			wake_up_interruptible_poll(&channel->wait, EPOLLRDHUP);
+		if (detached)
+			pfs_fp_region_put(region);
 		pfs_fp_region_put(region);
 	}
 	kfree(file);
@@ -542,55 +689,67 @@ static const struct file_operations pfs_fp_fops = {
 	.poll = pfs_fp_poll,
 };
 
-static void pfs_fp_remove(unsigned int count)
+static int __init pfs_fp_register(unsigned int number)
 {
-	struct pfs_fp_channel *channel;
+	struct pfs_fp_channel *channel = &pfs_fp_channels[number];
+	int ret;
 
-	while (count-- > 0) {
-		channel = &pfs_fp_channels[count];
-		misc_deregister(&channel->misc);
-		/* No file is open any more, or the module could not go. */
-		if (channel->region)
-			pfs_fp_region_put(channel->region);
-	}
+	mutex_init(&channel->setup_lock);
+	mutex_init(&channel->lock);
+	init_waitqueue_head(&channel->wait);
+	if (number == 0)
+		strscpy(channel->name, "pfs_fastpath", sizeof(channel->name));
+	else
+		scnprintf(channel->name, sizeof(channel->name), "pfs_fastpath%u", number);
+	channel->misc.minor = MISC_DYNAMIC_MINOR;
+	channel->misc.name = channel->name;
+	channel->misc.fops = &pfs_fp_fops;
+	channel->misc.mode = 0660;
+	ret = misc_register(&channel->misc);
+	if (ret)
+		pr_err("cannot register %s: %d\n", channel->name, ret);
+	channel->registered = !ret;
+	return ret;
 }
 
 static int __init pfs_fp_init(void)
 {
-	struct pfs_fp_channel *channel;
-	unsigned int i;
+	unsigned int i, registered = 1;
 	int ret;
 
 	if (channels < 1 || channels > PFS_FP_CHANNELS_MAX) {
 		pr_err("channels=%u is not within 1 to %u\n", channels, PFS_FP_CHANNELS_MAX);
 		return -EINVAL;
 	}
-	for (i = 0; i < channels; i++) {
-		channel = &pfs_fp_channels[i];
-		mutex_init(&channel->lock);
-		if (i == 0)
-			strscpy(channel->name, "pfs_fastpath", sizeof(channel->name));
-		else
-			scnprintf(channel->name, sizeof(channel->name), "pfs_fastpath%u", i);
-		channel->misc.minor = MISC_DYNAMIC_MINOR;
-		channel->misc.name = channel->name;
-		channel->misc.fops = &pfs_fp_fops;
-		channel->misc.mode = 0660;
-		ret = misc_register(&channel->misc);
-		if (ret) {
-			pr_err("cannot register %s: %d\n", channel->name, ret);
-			pfs_fp_remove(i);
-			return ret;
-		}
-	}
-	pr_info("%u channels, regions up to %lu bytes\n", channels, max_region_bytes);
+	if (max_total_bytes == 0)
+		max_total_bytes = min((totalram_pages() / 4) << PAGE_SHIFT, (unsigned long)SZ_1G);
+	ret = pfs_fp_register(0);
+	if (ret)
+		return ret;
+	/*
+	 * From now on the first channel may be open, and a module whose init fails is freed all the
+	 * same: what cannot be registered is missing, and nothing else.
+	 */
+	for (i = 1; i < channels; i++)
+		registered += !pfs_fp_register(i);
+	pr_info("%u channels, regions up to %lu bytes\n", registered, max_region_bytes);
 	return 0;
 }
 module_init(pfs_fp_init);
 
 static void __exit pfs_fp_exit(void)
 {
-	pfs_fp_remove(channels);
+	struct pfs_fp_channel *channel;
+
+	for (channel = pfs_fp_channels; channel < pfs_fp_channels + PFS_FP_CHANNELS_MAX;
+	     channel++) {
+		if (!channel->registered)
+			continue;
+		misc_deregister(&channel->misc);
+		/* No file is open any more, or the module could not go. */
+		if (channel->region)
+			pfs_fp_region_put(channel->region);
+	}
 }
 module_exit(pfs_fp_exit);
 

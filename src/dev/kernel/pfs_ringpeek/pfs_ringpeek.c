@@ -13,6 +13,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/pci.h>
 #include <linux/security.h>
 #include <linux/slab.h>
@@ -20,6 +21,7 @@
 
 #include "pfs_pci.h"
 #include "pfs_ringpeek.h"
+#include "pfs_rp_safe.h"
 
 static char *bdf;
 module_param(bdf, charp, 0444);
@@ -27,35 +29,10 @@ MODULE_PARM_DESC(bdf, "Device that a file has selected when it is opened, as ddd
 
 static struct pfs_bdf pfs_rp_default;
 
-/*
- * Registers that can be read without changing anything, as far as their documentation says: the
- * descriptor rings and what stands around them. Counters and interrupt causes are left out.
- */
-static const struct pfs_rp_safe {
-	u16 vendor;
-	u16 device;
-	u32 bar;
-	u64 start;
-	u64 end;
-} pfs_rp_safe[] = {
-	/* RTL8139C+: all but the counters at 0x6c, 0x6e and 0x72, which are cleared by reading. */
-	{ PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0x00, 0x60 },
-	{ PCI_VENDOR_ID_REALTEK, 0x8139, 1, 0xe0, 0xec },
-	/* RTL8168, RTL8169 and their kin: the same registers, in BAR 2 or 1. */
-	{ PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0x00, 0x60 },
-	{ PCI_VENDOR_ID_REALTEK, 0x8168, 2, 0xe0, 0xec },
-	{ PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0x00, 0x60 },
-	{ PCI_VENDOR_ID_REALTEK, 0x8169, 1, 0xe0, 0xec },
-	/* 82540EM, 82574L: receive and transmit rings, two queues. */
-	{ PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x2800, 0x2a00 },
-	{ PCI_VENDOR_ID_INTEL, 0x100e, 0, 0x3800, 0x3a00 },
-	{ PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x2800, 0x2a00 },
-	{ PCI_VENDOR_ID_INTEL, 0x10d3, 0, 0x3800, 0x3a00 },
-};
-
 struct pfs_rp_file {
 	struct mutex lock;	     /* everything below */
 	struct pci_dev *pdev;	     /* NULL: none selected; holds a reference */
+	struct pfs_bdf at;	     /* where it was: its bus may be gone before it is */
 	struct pfs_rp_window window; /* length 0: none */
 	struct pfs_bar bar;	     /* the window's */
 };
@@ -67,40 +44,19 @@ static int pfs_rp_allowed(void)
 	return security_locked_down(LOCKDOWN_PCI_ACCESS);
 }
 
-static bool pfs_rp_is_safe(const struct pci_dev *pdev, const struct pfs_rp_window *window)
-{
-	const struct pfs_rp_safe *safe;
-
-	for (safe = pfs_rp_safe; safe < pfs_rp_safe + ARRAY_SIZE(pfs_rp_safe); safe++)
-		if (safe->vendor == pdev->vendor && safe->device == pdev->device &&
-		    safe->bar == window->bar && window->offset >= safe->start &&
-		    window->offset + window->length <= safe->end)
-			return true;
-	return false;
-}
-
-static bool pfs_rp_is_known(const struct pci_dev *pdev)
-{
-	const struct pfs_rp_safe *safe;
-
-	for (safe = pfs_rp_safe; safe < pfs_rp_safe + ARRAY_SIZE(pfs_rp_safe); safe++)
-		if (safe->vendor == pdev->vendor && safe->device == pdev->device)
-			return true;
-	return false;
-}
-
 static int pfs_rp_select(struct pfs_rp_file *file, const struct pfs_rp_select *select)
 {
+	struct pfs_bdf at = { select->domain, select->bus, select->device, select->function };
 	struct pci_dev *pdev;
 
 	if (select->device > 0x1f || select->function > 7 || select->reserved)
 		return -EINVAL;
-	pdev = pci_get_domain_bus_and_slot(select->domain, select->bus,
-					   PCI_DEVFN(select->device, select->function));
+	pdev = pfs_pci_find(&at);
 	if (!pdev)
 		return -ENODEV;
 	pci_dev_put(file->pdev);
 	file->pdev = pdev;
+	file->at = at;
 	memset(&file->window, 0, sizeof(file->window));
 	return 0;
 }
@@ -108,8 +64,8 @@ static int pfs_rp_select(struct pfs_rp_file *file, const struct pfs_rp_select *s
 static int pfs_rp_set_window(struct pfs_rp_file *file, const struct pfs_rp_window *window)
 {
 	struct pci_dev *pdev = file->pdev;
-	struct pfs_bar bar = { .index = window->bar };
-	unsigned long flags;
+	struct pfs_bar bar = {};
+	unsigned long flags = 0;
 
 	if (window->bar >= PFS_RP_BARS || (window->flags & ~PFS_RP_WINDOW_UNSAFE) ||
 	    window->offset % 4 || window->length % 4 || window->length == 0 ||
@@ -119,11 +75,8 @@ static int pfs_rp_set_window(struct pfs_rp_file *file, const struct pfs_rp_windo
 		return -ENXIO;
 
 	pci_lock_rescan_remove();
-	if (device_is_registered(&pdev->dev)) {
-		bar.start = pci_resource_start(pdev, bar.index);
-		bar.length = pci_resource_len(pdev, bar.index);
-		flags = pci_resource_flags(pdev, bar.index);
-	}
+	if (device_is_registered(&pdev->dev))
+		flags = pfs_bar_get(pdev, array_index_nospec(window->bar, PFS_RP_BARS), &bar);
 	pci_unlock_rescan_remove();
 
 	if (bar.length == 0)
@@ -132,7 +85,8 @@ static int pfs_rp_set_window(struct pfs_rp_file *file, const struct pfs_rp_windo
 		return -EOPNOTSUPP;
 	if (window->offset > bar.length || window->length > bar.length - window->offset)
 		return -ERANGE;
-	if (!(window->flags & PFS_RP_WINDOW_UNSAFE) && !pfs_rp_is_safe(pdev, window))
+	if (!(window->flags & PFS_RP_WINDOW_UNSAFE) &&
+	    !pfs_rp_is_safe(pdev->vendor, pdev->device, pdev->revision, window))
 		return -EACCES;
 	file->window = *window;
 	file->bar = bar;
@@ -142,14 +96,15 @@ static int pfs_rp_set_window(struct pfs_rp_file *file, const struct pfs_rp_windo
 static int pfs_rp_get_info(struct pfs_rp_file *file, struct pfs_rp_info *info)
 {
 	struct pci_dev *pdev = file->pdev;
+	struct pfs_bar bar;
 	unsigned int i;
 
 	if (!pdev)
 		return -ENXIO;
-	info->domain = pci_domain_nr(pdev->bus);
-	info->bus = pdev->bus->number;
-	info->device = PCI_SLOT(pdev->devfn);
-	info->function = PCI_FUNC(pdev->devfn);
+	info->domain = file->at.domain;
+	info->bus = file->at.bus;
+	info->device = file->at.device;
+	info->function = file->at.function;
 	info->revision = pdev->revision;
 	info->vendor_id = pdev->vendor;
 	info->device_id = pdev->device;
@@ -157,7 +112,7 @@ static int pfs_rp_get_info(struct pfs_rp_file *file, struct pfs_rp_info *info)
 	info->subsystem_id = pdev->subsystem_device;
 	info->class_code = pdev->class & 0xffffff;
 	info->window = file->window;
-	if (pfs_rp_is_known(pdev))
+	if (pfs_rp_is_known(pdev->vendor, pdev->device, pdev->revision))
 		info->flags |= PFS_RP_INFO_KNOWN;
 
 	pci_lock_rescan_remove();
@@ -165,9 +120,9 @@ static int pfs_rp_get_info(struct pfs_rp_file *file, struct pfs_rp_info *info)
 		if (READ_ONCE(pdev->dev.driver))
 			info->flags |= PFS_RP_INFO_DRIVER;
 		for (i = 0; i < PFS_RP_BARS; i++) {
-			info->bar_bytes[i] = pci_resource_len(pdev, i);
-			if (pci_resource_flags(pdev, i) & IORESOURCE_IO)
+			if (pfs_bar_get(pdev, i, &bar) & IORESOURCE_IO)
 				info->bar_flags[i] |= PFS_RP_BAR_IO;
+			info->bar_bytes[i] = bar.length;
 		}
 	} else {
 		info->flags |= PFS_RP_INFO_GONE;
@@ -187,33 +142,40 @@ static long pfs_rp_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 
 	if (ret)
 		return ret;
+	/* User memory is read before the lock and written behind it. */
 	switch (cmd) {
 	case PFS_RP_IOC_SELECT:
 		if (copy_from_user(&select, user, sizeof(select)))
 			return -EFAULT;
-		mutex_lock(&file->lock);
-		ret = pfs_rp_select(file, &select);
-		mutex_unlock(&file->lock);
-		return ret;
+		break;
 	case PFS_RP_IOC_SET_WINDOW:
 		if (copy_from_user(&window, user, sizeof(window)))
 			return -EFAULT;
-		mutex_lock(&file->lock);
-		ret = pfs_rp_set_window(file, &window);
-		if (!ret)
-			filp->f_pos = 0;
-		mutex_unlock(&file->lock);
-		return ret;
+		break;
 	case PFS_RP_IOC_GET_INFO:
-		mutex_lock(&file->lock);
-		ret = pfs_rp_get_info(file, &info);
-		mutex_unlock(&file->lock);
-		if (!ret && copy_to_user(user, &info, sizeof(info)))
-			ret = -EFAULT;
-		return ret;
+		break;
 	default:
 		return -ENOTTY;
 	}
+	if (mutex_lock_interruptible(&file->lock))
+		return -ERESTARTSYS;
+	switch (cmd) {
+	case PFS_RP_IOC_SELECT:
+		ret = pfs_rp_select(file, &select);
+		break;
+	case PFS_RP_IOC_SET_WINDOW:
+		ret = pfs_rp_set_window(file, &window);
+		if (!ret)
+			filp->f_pos = 0;
+		break;
+	default:
+		ret = pfs_rp_get_info(file, &info);
+		break;
+	}
+	mutex_unlock(&file->lock);
+	if (!ret && cmd == PFS_RP_IOC_GET_INFO && copy_to_user(user, &info, sizeof(info)))
+		ret = -EFAULT;
+	return ret;
 }
 
 static ssize_t pfs_rp_read(struct file *filp, char __user *user, size_t length, loff_t *position)
@@ -248,13 +210,17 @@ static ssize_t pfs_rp_read(struct file *filp, char __user *user, size_t length, 
 				   length / 4);
 	mutex_unlock(&file->lock);
 
-	if (!ret && copy_to_user(user, values, length))
-		ret = -EFAULT;
-	if (!ret)
-		*position = at + length;
+	/* Registers that were read, or an error. */
+	if (ret > 0) {
+		ret *= 4;
+		if (copy_to_user(user, values, ret))
+			ret = -EFAULT;
+		else
+			*position = at + ret;
+	}
 out:
 	kfree(values);
-	return ret ?: length;
+	return ret;
 }
 
 static loff_t pfs_rp_llseek(struct file *filp, loff_t offset, int whence)
@@ -262,7 +228,8 @@ static loff_t pfs_rp_llseek(struct file *filp, loff_t offset, int whence)
 	struct pfs_rp_file *file = filp->private_data;
 	loff_t ret = -ENXIO;
 
-	mutex_lock(&file->lock);
+	if (mutex_lock_interruptible(&file->lock))
+		return -ERESTARTSYS;
 	if (file->window.length > 0)
 		ret = fixed_size_llseek(filp, offset, whence, file->window.length);
 	mutex_unlock(&file->lock);
@@ -280,8 +247,10 @@ static int pfs_rp_open(struct inode *inode, struct file *filp)
 	if (!file)
 		return -ENOMEM;
 	mutex_init(&file->lock);
-	if (bdf)
+	if (bdf) {
 		file->pdev = pfs_pci_find(&pfs_rp_default);
+		file->at = pfs_rp_default;
+	}
 	filp->private_data = file;
 	return 0;
 }

@@ -3,8 +3,8 @@
  * r816x_peek: where an RTL816x, or an RTL8139 in C+ mode, has its descriptor rings.
  *
  * Reads TNPDS (transmit ring, normal priority) and RDSAR (receive ring), and nothing else; both are
- * free of side effects. Tells once in the log, and anew at each reading of
- * /sys/kernel/debug/r816x_peek/DDDD:BB:DD.F. It is no driver: whatever drives the card goes on.
+ * free of side effects. Tells them at each reading of /sys/kernel/debug/r816x_peek/DDDD:BB:DD.F,
+ * and not in the log, which more users may read. It is no driver: whatever drives the card goes on.
  * Before a driver has set the card up the addresses are 0; after it let go they are out of date.
  *
  * Devices that are plugged in after the module was loaded are not seen.
@@ -63,11 +63,12 @@ static bool r816x_known(struct pci_dev *pdev)
 /* Takes BAR 2, else 1, else 0: the first that is memory and large enough. */
 static int r816x_choose_bar(struct pci_dev *pdev, struct pfs_bar *bar)
 {
-	for (bar->index = 2; bar->index >= 0; bar->index--) {
-		bar->start = pci_resource_start(pdev, bar->index);
-		bar->length = pci_resource_len(pdev, bar->index);
-		if ((pci_resource_flags(pdev, bar->index) & IORESOURCE_MEM) &&
-		    bar->length >= R816X_BYTES)
+	unsigned long flags;
+	int i;
+
+	for (i = 2; i >= 0; i--) {
+		flags = pfs_bar_get(pdev, i, bar);
+		if ((flags & IORESOURCE_MEM) && bar->length >= R816X_BYTES)
 			return 0;
 	}
 	return -ENODEV;
@@ -79,12 +80,14 @@ static int r816x_read(struct r816x *device, u64 *tnpds, u64 *rdsar)
 	int ret;
 
 	ret = pfs_bar_read(device->pdev, &device->bar, R816X_TNPDS, halves, 2);
-	if (ret)
+	if (ret < 0)
 		return ret;
 	*tnpds = (u64)halves[1] << 32 | halves[0];
 	ret = pfs_bar_read(device->pdev, &device->bar, R816X_RDSAR, halves, 2);
+	if (ret < 0)
+		return ret;
 	*rdsar = (u64)halves[1] << 32 | halves[0];
-	return ret;
+	return 0;
 }
 
 static int r816x_show(struct seq_file *seq, void *unused)
@@ -128,8 +131,7 @@ static int r816x_add(struct pci_dev *pdev)
 	if (ret)
 		pci_warn(pdev, "cannot be read now: %d\n", ret);
 	else
-		pci_info(pdev, "BAR %d, TNPDS 0x%016llx, RDSAR 0x%016llx\n", device->bar.index,
-			 tnpds, rdsar);
+		pci_info(pdev, "BAR %d can be read in debugfs\n", device->bar.index);
 	return 0;
 free:
 	kfree(device);
