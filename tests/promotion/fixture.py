@@ -108,15 +108,9 @@ FILES = {
     "README.md": """
         # Small
 
-        | Where | What lives there | Promise |
-        |---|---|---|
-        | `src/packetfs` | libraries: `base` (below all) | stable |
-        | [`staging`](staging) | parts: `Good` (doubles), `Homesick`, `tool` | nearly |
-        | `full_apps` | applications | each |
-
         `Good` (staging) doubles; its sources are in [staging/good](staging/good), not in staging/goodness.
         """,
-    "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n### Added\n\n- All of it.\n\n## 0.1\n\n- Nothing.\n",
+    "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n### Changed\n\n- All of it.\n\n## 0.1\n\n- Nothing.\n",
     "Justfile": "bench *args:\n    true\n",
     "docs/good.md": "# Good and tool\n\nGood doubles; Base, Homesick and Weak do not.\n\n## Figures\n\n4 M/s\n\n## End\n",
     "utils/lint": "#!/bin/sh\n! git grep -n TO''DO && swift format lint --strict --recursive staging\n",

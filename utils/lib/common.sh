@@ -79,3 +79,32 @@ export PACKETFS_DPDK PACKETFS_MPI
 
 # The path of ruff, which utils/setup installs in .build-tools where there is no other; its name where it is missing.
 ruff_command() { PATH=$root/.build-tools/bin:$PATH command -v ruff || say ruff; }
+
+# Checks that are counted: `count_into "$@"` takes --counts FILE, `finish` writes `passed failed skipped` there.
+passed=0 failed=0 skipped=0 counts=/dev/null
+count_into() { if [[ ${1:-} == --counts ]]; then counts=$2; fi; }
+finish() {
+    say "$passed $failed $skipped" >"$counts"
+    ((failed == 0))
+}
+
+# check NAME TEXT NEEDED-COMMAND COMMAND...: one check; skipped, with status 1, where the machine lacks what it needs.
+check() {
+    local name=$1 text=$2 status=0
+    if ! command -v "$3" >/dev/null; then
+        printf '  %-46s skipped: %s is not installed\n' "$text" "$3"
+        skipped=$((skipped + 1))
+        return 1
+    fi
+    shift 3
+    logged "$name" "$text" "$@" || status=$?
+    if ((status == 0)); then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    return "$status"
+}
+
+# Adds what another script has counted into a file; one that died before it wrote the file has failed.
+add_counts() {
+    local counted=(0 1 0)
+    if [[ -s $1 ]]; then read -r -a counted <"$1"; fi
+    passed=$((passed + counted[0])) failed=$((failed + counted[1])) skipped=$((skipped + counted[2]))
+}

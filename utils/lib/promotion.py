@@ -82,14 +82,12 @@ def package(text, component, to, folders):
 
 
 def facts(text, component, to):
-    """components.toml with the component's table among those of the new tier, since today."""
-    table = re.search(rf"^\[{component.tier}\.{component.name}\]\n(?:.+\n)*\n?", text, re.MULTILINE)
-    lines = [line for line in table[0].strip().split("\n")[1:] if not line.startswith("since = ")]
-    moved = "\n".join([f"[{to}.{component.name}]", f"since = {datetime.date.today()}", *lines]) + "\n"
-    text = text.replace(table[0], "")
-    ends = [match.end() for match in re.finditer(rf"^\[{to}(\..+)?\]\n(?:.+\n)*", text, re.MULTILINE)]
-    end = ends[-1] if ends else len(text)
-    return (text[:end] + "\n" + moved + text[end:]).rstrip("\n") + "\n"
+    """components.toml with the component's table in its new tier, since today."""
+    old = f"[{component.tier}.{component.name}]\n"
+    before, _, rest = text.partition(old)
+    table, blank, after = rest.partition("\n\n")
+    table = re.sub(r"^since = .*\n?", "", table, flags=re.MULTILINE)
+    return f"{before}[{to}.{component.name}]\nsince = {datetime.date.today()}\n{table}{blank}{after}"
 
 
 def references(text, component, to, folders):
@@ -100,29 +98,10 @@ def references(text, component, to, folders):
     return text.replace(f"`{component.name}` ({component.tier})", f"`{component.name}`{'' if to == 'src' else f' ({to})'}")
 
 
-def readme(text, component, to):
-    """README.md with the component in the row of its new tier in the table of the tree."""
-    def row(match):
-        tier = next(tier for tier, folder in FOLDERS.items() if folder == match[2])
-        # Libraries of src go by their folder's name there.
-        name = f"`{os.path.basename(component.path) if tier == 'src' else component.name}`"
-        cell = match[3]
-        if tier == component.tier:
-            cell = re.sub(rf"(?<=[:,;]) {name}(?: \([^)]*\))?,|, {name}(?: \([^)]*\))?(?=,|;|$)", "", cell)
-        elif tier == to and name not in cell:
-            cell += f", {name}"
-        return match[1] + cell
-    return re.sub(rf"^(\| \[?`({'|'.join(FOLDERS.values())})`\S* \| )(.*?)(?= \|)", row, text, flags=re.MULTILINE)
-
-
 def changelog(text, component, to):
-    """CHANGELOG.md with a line under Unreleased, Changed."""
-    line = f"- `{component.name}` moved from {component.tier} to {to}.\n"
-    head, title, rest = text.partition("## Unreleased\n")
-    now, following, later = rest.partition("\n## ")
-    before, section, after = now.partition("### Changed\n\n")
-    now = before + section + line + after if section else f"\n### Changed\n\n{line}" + now
-    return head + title + now + following + later if title else text
+    """CHANGELOG.md with a line under the first heading Changed, that of what is not released yet."""
+    heading = "### Changed\n\n"
+    return text.replace(heading, f"{heading}- `{component.name}` moved from {component.tier} to {to}.\n", 1)
 
 
 def rewrite(tree, component, to):
@@ -142,7 +121,6 @@ def rewrite(tree, component, to):
         os.makedirs(os.path.dirname(os.path.join(tree.root, new)), exist_ok=True)
         git(tree.root, "mv", old, new)
     edit(FILE, lambda text: facts(text, component, to))
-    edit("README.md", lambda text: readme(text, component, to))
     for path, before in tree.sources(".").items():
         if path not in (PACKAGE, "CHANGELOG.md") and not path.startswith(MADE_UP):
             after = references(before, component, to, folders)
