@@ -9,8 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from machine import ROOT
-from tool import CANNOT_CREATE, SYSTEM, UNAVAILABLE, USAGE, Problem
+from tool import CANNOT_CREATE, ROOT, SYSTEM, UNAVAILABLE, USAGE, Problem
 
 
 def binary(name):

@@ -10,59 +10,36 @@ import re
 
 from tool import NO_INPUT, USAGE, Problem
 
-
-def whole(low, high):
-    """Whole numbers from `low` to `high`."""
-    def check(value):
-        if type(value) is not int or not low <= value <= high:
-            return f"must be a whole number from {low} to {high}"
-        return None
-    return check
-
-
-def seconds(low, high):
-    """Numbers from `low` to `high`."""
-    def check(value):
-        if type(value) not in (int, float) or not low <= value <= high:
-            return f"must be a number of seconds from {low} to {high}"
-        return None
-    return check
-
-
-def power_of_two(value):
-    """Alignments."""
-    if type(value) is not int or not 1 <= value <= 1 << 20 or value & (value - 1):
-        return "must be a power of two from 1 to 1048576"
-    return None
-
-
-def one_of(*choices):
-    """One of some words."""
-    def check(value):
-        return None if value in choices else "must be one of " + ", ".join(f'"{c}"' for c in choices)
-    return check
-
-
-def text(value):
-    """Any text without control characters."""
-    return None if type(value) is str and value and value.isprintable() else "must be a text in quotes"
-
-
-def yes_or_no(value):
-    """A flag."""
-    return None if type(value) is bool else "must be true or false"
-
-
-# Each setting of a run: what its value must be. The names are those of pfs_proc_pcores' flags.
+# Each setting of a run: what its value must be. The names are those of pfs_proc_pcores' flags. Limits are whole numbers or, for
+# seconds, fractions; choices are texts.
+POWER_OF_TWO = "a power of two"
 SETTINGS = {
-    "pcores": whole(1, 4096), "program": text, "dpf": whole(1, 65536), "align": power_of_two,
-    "page_size": one_of("auto", "1g", "2m", "thp", "4k"), "transport": one_of("inline-program", "fixed-program"),
-    "ring_pow2": whole(1, 26), "slab_mb": whole(1, 65536), "blob_mb": whole(1, 1 << 30), "file": text,
-    "range_off": whole(0, 1 << 50), "range_len": whole(1, 1 << 50), "duration": seconds(0.01, 86400),
-    "records": whole(1, 1 << 50), "baseline_seconds": seconds(0, 3600), "cpu_first": whole(0, 1 << 20),
-    "cpu_count": whole(1, 1 << 20), "producer_cpu": whole(0, 1 << 20), "seed": whole(0, (1 << 63) - 1),
-    "numa": one_of("bind", "interleave", "local"), "shared_range": yes_or_no, "verify": yes_or_no,
+    "pcores": (1, 4096), "program": str, "dpf": (1, 65536), "align": POWER_OF_TWO,
+    "page_size": ("auto", "1g", "2m", "thp", "4k"), "transport": ("inline-program", "fixed-program"),
+    "ring_pow2": (1, 26), "slab_mb": (1, 65536), "blob_mb": (1, 1 << 30), "file": str,
+    "range_off": (0, 1 << 50), "range_len": (1, 1 << 50), "duration": (0.01, 86400.0),
+    "records": (1, 1 << 50), "baseline_seconds": (0.0, 3600.0), "cpu_first": (0, 1 << 20),
+    "cpu_count": (1, 1 << 20), "producer_cpu": (0, 1 << 20), "seed": (0, (1 << 63) - 1),
+    "numa": ("bind", "interleave", "local"), "shared_range": bool, "verify": bool,
 }
+
+
+def complaint(kind, value):
+    """What is wrong with a value of that kind, or None."""
+    if kind is bool:
+        return None if type(value) is bool else "must be true or false"
+    if kind is str:
+        return None if type(value) is str and value and value.isprintable() else "must be a text in quotes"
+    if kind is POWER_OF_TWO:
+        fine = type(value) is int and 1 <= value <= 1 << 20 and not value & (value - 1)
+        return None if fine else "must be a power of two from 1 to 1048576"
+    if type(kind[0]) is str:
+        return None if value in kind else "must be one of " + ", ".join(f'"{choice}"' for choice in kind)
+    what, types = ("number of seconds", (int, float)) if type(kind[0]) is float else ("whole number", (int,))
+    fine = type(value) in types and kind[0] <= value <= kind[1]
+    return None if fine else f"must be a {what} from {kind[0]:g} to {str(kind[1]).removesuffix('.0')}"
+
+
 LARGEST = 100_000
 
 
@@ -138,9 +115,8 @@ def read(path):
     for key in document:
         if key not in ("title", "repeats", "shuffle", "run", "vary"):
             wrong("", key, "is unknown" + suggestion(key, ("title", "repeats", "shuffle", "run", "vary")))
-    for key, check, default in (("title", text, os.path.basename(path)), ("repeats", whole(1, 1000), 1),
-                                ("shuffle", yes_or_no, False)):
-        message = check(document.setdefault(key, default))
+    for key, kind, default in (("title", str, os.path.basename(path)), ("repeats", (1, 1000), 1), ("shuffle", bool, False)):
+        message = complaint(kind, document.setdefault(key, default))
         if message:
             wrong("", key, message)
     for section in ("run", "vary"):
@@ -150,7 +126,7 @@ def read(path):
             if key not in SETTINGS:
                 wrong(section, key, "is unknown" + suggestion(key, SETTINGS))
             if section == "run":
-                message = SETTINGS[key](value)
+                message = complaint(SETTINGS[key], value)
                 if message:
                     wrong(section, key, f"= {value!r}: {message}")
                 continue
@@ -159,7 +135,7 @@ def read(path):
             if type(value) is not list or not value:
                 wrong(section, key, "must be a list of values, such as [1, 2, 4]")
             for element in value:
-                message = SETTINGS[key](element)
+                message = complaint(SETTINGS[key], element)
                 if message:
                     wrong(section, key, f"has {element!r}: {message}")
             if len({repr(element) for element in value}) < len(value):

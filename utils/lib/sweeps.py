@@ -9,11 +9,13 @@ import figures
 import logs
 from tool import NO_INPUT, Problem
 
-# Figures of a run in sweep.csv, named and in units as in the aggregate log.
-FIGURES = [
-    "mbps", "baseline_mbps", "cpupwn", "cpupwn_per_cpu", "cpus", "bytes", "records", "descriptors", "rejected",
-    "elapsed_s", "ready_s", "pcore_cpu_s", "producer_cpu_s", "verified", "isa", "backing",
-]
+# Figures of a run in sweep.csv, named and in units as in the aggregate log, and where the report has them.
+REPORTED = {
+    "mbps": "throughput_mb_per_s", "baseline_mbps": "baseline_mb_per_s", "cpupwn": "cpupwn", "cpupwn_per_cpu": "cpupwn_per_cpu",
+    "cpus": "pcores", "bytes": "bytes", "records": "records", "descriptors": "descriptors", "rejected": "rejected_records",
+    "elapsed_s": "elapsed_ns", "ready_s": "ready_ns", "pcore_cpu_s": "pcore_cpu_ns", "producer_cpu_s": "producer_cpu_ns",
+    "verified": "verified", "isa": "isa", "backing": "backing",
+}
 
 # The settings whose columns have other names than they themselves: there is a figure of that name.
 COLUMNS = {"records": "records_per_pcore"}
@@ -21,17 +23,8 @@ COLUMNS = {"records": "records_per_pcore"}
 
 def measured(result):
     """The figures of a run from the `result` of its report."""
-    def second(name):
-        return result[name] / 1e9
-    return {
-        "mbps": result["throughput_mb_per_s"], "baseline_mbps": result["baseline_mb_per_s"],
-        "cpupwn": result["cpupwn"], "cpupwn_per_cpu": result["cpupwn_per_cpu"],
-        "cpus": len({pcore["cpu"] for pcore in result["pcores"]}), "bytes": result["bytes"],
-        "records": result["records"], "descriptors": result["descriptors"], "rejected": result["rejected_records"],
-        "elapsed_s": second("elapsed_ns"), "ready_s": second("ready_ns"), "pcore_cpu_s": second("pcore_cpu_ns"),
-        "producer_cpu_s": second("producer_cpu_ns"), "verified": result["verified"], "isa": result["isa"],
-        "backing": result["backing"],
-    }
+    found = {name: result[key] / 1e9 if key.endswith("_ns") else result[key] for name, key in REPORTED.items()}
+    return found | {"cpus": len({pcore["cpu"] for pcore in result["pcores"]})}
 
 
 def settings_of(done):
@@ -44,12 +37,12 @@ def as_csv(done):
     names = settings_of(done)
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(["ts_s", *(COLUMNS.get(name, name) for name in names), "repeat", "status", *FIGURES, "message"])
+    writer.writerow(["ts_s", *(COLUMNS.get(name, name) for name in names), "repeat", "status", *REPORTED, "message"])
     for entry in done:
         figures_of_run = entry.get("figures") or {}
         writer.writerow([
             f"{entry['ts_s']:.3f}", *(field(entry["settings"].get(name)) for name in names), entry["repeat"],
-            entry["status"], *(field(figures_of_run.get(name)) for name in FIGURES), entry.get("message") or ""])
+            entry["status"], *(field(figures_of_run.get(name)) for name in REPORTED), entry.get("message") or ""])
     return output.getvalue()
 
 

@@ -10,6 +10,7 @@ if sys.version_info < (3, 11):
     sys.stderr.write(f"{os.path.basename(sys.argv[0])}: needs Python 3.11 or newer; Debian 12 has it\n")
     sys.exit(69)
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 USAGE, WRONG_DATA, NO_INPUT, UNAVAILABLE, SYSTEM, CANNOT_CREATE, IO, NO_PERMISSION = 64, 65, 66, 69, 71, 73, 74, 77
 
 
