@@ -113,7 +113,7 @@ let staging: [Target] = [
         dependencies: [
             "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage, argumentParser,
         ],
-        path: "staging/pfs_pcpu_bench", exclude: ["plot.gp"],
+        path: "staging/pfs_pcpu_bench", exclude: ["kernels.c", "plot.gp"],
         // The C loops that it compares with are compiled when it runs.
         resources: [.embedInCode("peer.c")], swiftSettings: swift),
     .executableTarget(

@@ -5,68 +5,65 @@ import PacketFSPCPU
 struct Contender {
     /// The work: a program's text, or `read` and `modify` for what memory gives.
     let work: String
-    /// Who does it: `packetfs`, `c`, `isa-l`, `limit`, `packetfs-each` with a value for each descriptor instead of totals, or
-    /// `packetfs-passes` for one plan per operation.
+    /// Who does it: `packetfs`, `packetfs-each` with a value for each descriptor instead of totals, `packetfs-passes` for one plan per
+    /// operation, `c`, `limit`, a peer's name, or `before` and `now` of two revisions.
     let by: String
-    /// Does the work; the result only keeps it from being dropped.
+    /// The kernels' instruction set, where it is PacketFS.
+    var isa: ISA?
+    /// Which of several forms of the same loop.
+    var form: String?
+    /// Does the work. The result is that of ``Plan/execute(on:descriptors:totals:)`` in the first of the totals; what has none returns
+    /// anything.
     let run: (UnsafeMutableRawPointer, UnsafeBufferPointer<Descriptor>) -> UInt64
-
-    var name: String { "\(work) \(by)" }
 }
 
 extension Contender {
-    /// The programs that are measured.
-    static let programs = ["xor:90", "add:7", "counteq:0", "xor:255,add:7,counteq:0", "crc32c", "fnv", "xor:90,crc32c"]
+    /// Three operations, which are measured in one pass and in three.
+    static let three = "xor:255,add:7,counteq:0"
+    /// The programs that are measured if none is named.
+    static let programs = ["xor:90", "add:7", "counteq:0", three, "crc32c", "fnv", "xor:90,crc32c"]
 
-    /// Everyone who takes part in a shape. Slow single-stream loops stay out where they would take minutes.
-    static func all(peers: Peers, isa: ISA, shape: Shape) throws -> [Contender] {
-        var all = [
-            try loop("read", by: "limit", peers, [("peer_read", 0)]),
-            try loop("modify", by: "limit", peers, [("peer_modify", 2)]),
-        ]
-        let slow = shape.bytesPerTable > 4 << 20
-        for text in programs where !(slow && text == "fnv") {
-            let plan = Plan(try Program(parsing: text), isa: isa)
-            all.append(Contender(work: text, by: "packetfs") { run(plan, $0, $1) })
-            if plan.reducerCount > 0 {
-                all.append(Contender(work: text, by: "packetfs-each") { runEach(plan, $0, $1) })
+    /// Everyone who takes part in a shape, by work. Slow single-stream loops stay out where they would take minutes.
+    static func all(peers: Peers, isas: [ISA], programs: [String], shape: Shape) throws -> [Contender] {
+        let isSlow = shape.key == .dram
+        var all = peers.limits()
+        for text in programs {
+            let program = try Program(parsing: text)
+            let isChain = program.steps.contains { $0.op == .fnv }
+            if isSlow && isChain { continue }
+            for isa in isas where !(isSlow && isa == .portable) {
+                all.append(try own(text, isa: isa))
+                if !program.reducers.isEmpty {
+                    let plan = Plan(program, isa: isa)
+                    all.append(Contender(work: text, by: "packetfs-each", isa: isa) { runEach(plan, $0, $1) })
+                }
+                if text == three { all.append(try passes(program, isa)) }
             }
-        }
-        all.append(
-            try passes("xor:255,add:7,counteq:0", isa: isa, plans: ["xor:255", "add:7", "counteq:0"]))
-        all.append(try loop("xor:90", by: "c", peers, [("peer_xor", 90)]))
-        all.append(try loop("add:7", by: "c", peers, [("peer_add", 7)]))
-        all.append(try loop("counteq:0", by: "c", peers, [("peer_counteq", 0)]))
-        all.append(
-            try loop(
-                "xor:255,add:7,counteq:0", by: "c", peers, [("peer_xor", 255), ("peer_add", 7), ("peer_counteq", 0)]))
-        if !slow {
-            all.append(try loop("crc32c", by: "c", peers, [("peer_crc32c", 0)]))
-            all.append(try loop("fnv", by: "c", peers, [("peer_fnv", 0)]))
-        }
-        if let isal = peers.isal {
-            all.append(
-                Contender(work: "crc32c", by: "isa-l") { base, table in
-                    let bytes = base.assumingMemoryBound(to: UInt8.self)
-                    return table.reduce(0) {
-                        $0 &+ UInt64(~isal(bytes + Int($1.offset), Int32(truncatingIfNeeded: $1.length), .max))
-                    }
-                })
+            all += try peers.contenders(program, text, isSlow: isSlow)
+            if text == "fnv" { all += peers.references }
         }
         return all
     }
 
-    private static func passes(_ text: String, isa: ISA, plans texts: [String]) throws -> Contender {
-        let plans = try texts.map { Plan(try Program(parsing: $0), isa: isa) }
-        return Contender(work: text, by: "packetfs-passes") { base, table in
+    /// A program on the kernels of this program.
+    static func own(_ text: String, by: String = "packetfs", isa: ISA) throws -> Contender {
+        let plan = Plan(try Program(parsing: text), isa: isa)
+        return Contender(work: text, by: by, isa: isa) { run(plan, $0, $1) }
+    }
+
+    /// The operations of a program, one pass for each.
+    private static func passes(_ program: Program, _ isa: ISA) throws -> Contender {
+        let plans = try program.steps.map { Plan(try Program(parsing: "\($0)"), isa: isa) }
+        return Contender(work: "\(program)", by: "packetfs-passes", isa: isa) { base, table in
             plans.reduce(0) { $0 &+ run($1, base, table) }
         }
     }
 
-    private static func run(
+    /// The totals of a plan, the first of them.
+    static func run(
         _ plan: Plan, _ base: UnsafeMutableRawPointer, _ table: UnsafeBufferPointer<Descriptor>
     ) -> UInt64 {
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 1) { totals in
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: max(plan.reducerCount, 1)) { totals in
             totals.initialize(repeating: 0)
             plan.execute(
                 on: base, descriptors: table, totals: UnsafeMutableBufferPointer(rebasing: totals[..<plan.reducerCount])
@@ -82,22 +79,6 @@ extension Contender {
         return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: count) { values in
             plan.execute(on: base, descriptors: table, values: values)
             return values[count - 1]
-        }
-    }
-
-    private static func loop(
-        _ work: String, by: String, _ peers: Peers, _ passes: [(name: String, immediate: UInt8)]
-    ) throws -> Contender {
-        let loops = try passes.map { (try peers.loop($0.name), $0.immediate) }
-        return Contender(work: work, by: by) { base, table in
-            let bytes = base.assumingMemoryBound(to: UInt8.self)
-            var result: UInt64 = 0
-            for (loop, immediate) in loops {
-                for descriptor in table {
-                    result &+= loop(bytes + Int(descriptor.offset), Int(descriptor.length), immediate)
-                }
-            }
-            return result
         }
     }
 }

@@ -1,4 +1,6 @@
 import Glibc
+import PacketFSGram
+import PacketFSPCPU
 import PacketFSTools
 import SystemPackage
 
@@ -6,47 +8,105 @@ import SystemPackage
 struct Peers {
     /// A loop of peer.c: bytes, their number, an operand.
     typealias Loop = @convention(c) (UnsafeMutablePointer<UInt8>, Int, UInt8) -> UInt64
-    /// ISA-L's crc32_iscsi: bytes, their number, the raw register before; returns the raw register.
-    typealias ISAL = @convention(c) (UnsafeMutablePointer<UInt8>, Int32, UInt32) -> UInt32
 
-    /// How peer.c was compiled.
-    let compiler: String
-    /// Where ISA-L came from; nil where it is not installed.
-    let isalLibrary: String?
-    let isal: ISAL?
-    private let library: Library
+    /// How peer.c was compiled, each way once.
+    let compilers: [String]
+    /// The libraries that were found.
+    var libraries: [PeerLibrary]
+    /// What could have been measured too, in words: what it is and how to get it.
+    let missing: [String]
+    private let compiled: [(options: String, library: Library)]
 
-    /// Compiles and loads peer.c and looks for ISA-L.
-    init(compiler cc: String) throws(ToolError) {
-        let library = try Self.build(cc)
-        self.library = library
-        compiler = "\(cc) \(Self.options.joined(separator: " "))"
-        let candidates = ["libisal.so.2", "libisal.so"]
-        let found = candidates.lazy.compactMap { name in dlopen(name, RTLD_NOW).map { (name, Library(handle: $0)) } }
-            .first
-        isalLibrary = found?.0
-        isal = found?.1.symbol("crc32_iscsi").map { unsafeBitCast($0, to: ISAL.self) }
+    /// Compiles and loads peer.c and looks for libraries.
+    ///
+    /// - Parameters:
+    ///   - cc: the compiler.
+    ///   - folder: where `just bench-peers-install` has put libraries; it need not exist.
+    init(compiler cc: String, folder: String) throws(ToolError) {
+        compiled = try Self.build(cc)
+        compilers = compiled.map(\.options)
+        (libraries, missing) = PeerLibrary.found(in: folder)
     }
 
-    /// The loop of peer.c with this name.
-    func loop(_ name: String) throws(ToolError) -> Loop {
-        guard let symbol = library.symbol(name) else { throw ToolError(.system, "peer.c has no function \(name)") }
-        return unsafeBitCast(symbol, to: Loop.self)
+    /// The loops that measure what memory gives.
+    func limits() -> [Contender] {
+        ["read", "modify"].flatMap { work in
+            ["words", "vectors"].flatMap { form in
+                compiled.compactMap { options, library in
+                    library.function("peer_\(work)_\(form)", as: Loop.self).map { loop in
+                        Contender(work: work, by: "limit", form: "\(form), \(options)") { base, table in
+                            Self.run(loop, 0, base, table)
+                        }
+                    }
+                }
+            }
+        }
     }
 
-    private static let options = ["-O3", "-march=native", "-shared", "-fPIC"]
-
-    /// A loaded library; never unloaded.
-    private struct Library: @unchecked Sendable {
-        let handle: UnsafeMutableRawPointer
-        func symbol(_ name: String) -> UnsafeMutableRawPointer? { dlsym(handle, name) }
+    /// Everyone else who can do a program: loops in C, one for each operation, and libraries.
+    func contenders(_ program: Program, _ text: String, isSlow: Bool) throws(ToolError) -> [Contender] {
+        var all: [Contender] = []
+        if !(isSlow && program.steps.contains { $0.op == .crc32c || $0.op == .fnv }) {
+            for form in Set(program.steps.flatMap { Self.forms($0.op) }).sorted() {
+                for (options, library) in compiled {
+                    let loops = program.steps.compactMap { step in
+                        // A program of several operations takes the form for those that have it.
+                        let form = Self.forms(step.op).contains(form) ? form : Self.forms(step.op)[0]
+                        return library.function("peer_\(step.op.name)_\(form)", as: Loop.self)
+                            .map { ($0, step.immediate, step.op.reduces) }
+                    }
+                    guard loops.count == program.steps.count else { continue }
+                    all.append(
+                        Contender(work: text, by: "c", form: "\(form), \(options)") { base, table in
+                            var first: UInt64?
+                            for (loop, immediate, reduces) in loops {
+                                let value = Self.run(loop, immediate, base, table)
+                                if reduces && first == nil { first = value }
+                            }
+                            return first ?? 0
+                        })
+                }
+            }
+        }
+        if program.steps.count == 1 {
+            all += libraries.filter { $0.work == text }.map(\.contender)
+        }
+        return all
     }
 
-    private static func build(_ cc: String) throws(ToolError) -> Library {
+    /// Functions that no program has, for reference.
+    var references: [Contender] { libraries.filter { $0.work == PeerLibrary.otherHash }.map(\.contender) }
+
+    /// The names of an operation's loops in peer.c.
+    private static func forms(_ op: Op) -> [String] {
+        switch op {
+        case .xor, .add, .counteq: ["bytes", "vectors"]
+        case .crc32c: ["bytes", "slices", "instruction"]
+        case .fnv: ["bytes", "words"]
+        }
+    }
+
+    private static func run(
+        _ loop: Loop, _ immediate: UInt8, _ base: UnsafeMutableRawPointer, _ table: UnsafeBufferPointer<Descriptor>
+    ) -> UInt64 {
+        let bytes = base.assumingMemoryBound(to: UInt8.self)
+        var result: UInt64 = 0
+        for descriptor in table {
+            result &+= loop(bytes + Int(descriptor.offset), Int(descriptor.length), immediate)
+        }
+        return result
+    }
+
+    private static let common = ["-shared", "-fPIC"]
+    /// Compilers prefer narrower vectors than there are on some CPUs with AVX-512; elsewhere the second is the same as the first.
+    private static let variants = [["-O3", "-march=native"], ["-O3", "-march=native", "-mprefer-vector-width=512"]]
+
+    private static func build(_ cc: String) throws(ToolError) -> [(String, Library)] {
         let folder = try ScratchFolder("pfs_pcpu_bench")
         let source = folder.path.appending("peer.c").string
-        let object = folder.path.appending("peer.so").string
-        defer { folder.remove(with: ["peer.c", "peer.so"]) }
+        // The loader takes a name that it has seen for the library that it has loaded.
+        let objects = variants.indices.map { "peer\($0).so" }
+        defer { folder.remove(with: ["peer.c"] + objects) }
         do {
             let file = try FileDescriptor.open(
                 FilePath(source), .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
@@ -54,11 +114,16 @@ struct Peers {
         } catch {
             throw ToolError(.cannotCreate, "cannot write \(source): \(error)")
         }
-        try run([cc] + options + ["-o", object, source])
-        guard let handle = dlopen(object, RTLD_NOW) else {
-            throw ToolError(.system, "cannot load the compiled loops: \(String(cString: dlerror()))")
+        var built: [(String, Library)] = []
+        for (options, name) in zip(variants, objects) {
+            let object = folder.path.appending(name).string
+            #if !arch(x86_64)
+                if options.count > 2 { continue }
+            #endif
+            try run([cc] + options + common + ["-o", object, source])
+            built.append(("\(cc) \(options.joined(separator: " "))", try Library(object, what: "the compiled loops")))
         }
-        return Library(handle: handle)
+        return built
     }
 
     private static func run(_ command: [String]) throws(ToolError) {

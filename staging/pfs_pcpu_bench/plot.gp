@@ -1,50 +1,68 @@
-# Draws the rates on one CPU that `pfs_pcpu_bench --data FILE` has written:
-#   gnuplot -e "data='FILE'; out='NAME'" plot.gp
-# writes NAME.png and NAME.svg: a panel for each program, PacketFS beside its peers.
-set datafile separator "\t"
-set style data histograms
-set style histogram clustered gap 1
-set style fill solid noborder
-set boxwidth 0.9
-set grid ytics lt 1 lc rgb "#dddddd"
+# Draws the rates on one CPU that `pfs_pcpu_bench --isa all --data FILE` has written:
+#   gnuplot -e "data='FILE'; out='NAME'; note='MACHINE, DATE, COMMIT'" plot.gp
+# writes NAME.png and NAME.svg: a panel for each program, a line for each instruction set, dashed ones for what they are compared with.
+if (!exists("note")) note = ""
+set style data linespoints
+set grid ytics lt 1 lc rgb "#e5e5e5"
 set border 3
 set tics nomirror
-set xtics rotate by -35 scale 0 font ",10"
+shapes = "64B 192B 320B 1K 4K 64K 1M dram table-l1 table table-dram"
+names = "'64 × 64 B' '64 × 192 B' '51 × 320 B' '16 × 1 KiB' '4 × 4 KiB' '64 KiB' '1 MiB' 'DRAM' \
+    'tables in L1' 'tables in 1.3 MB' 'tables in DRAM'"
+set xrange [0.6:words(shapes) + 0.4]
 set yrange [0:*]
 set ylabel "GB/s"
-set key outside top center horizontal samplen 1 font ",10"
-blue = "#0072b2"; light = "#56b4e9"; orange = "#e69f00"; grey = "#999999"
-# Lines of one work and contender, with short names of the shapes.
-pick(work, by) = sprintf("< awk -F '\\t' -v OFS='\\t' '$2 == 1 && $3 == \"%s\" && $4 == \"%s\" \
-    {sub(/64 x 64\\.\\.\\.319 B in /, \"tables, \", $1); sub(/ x /, \" × \", $1); print}' %s", work, by, data)
+set xtics rotate by -35 scale 0 font ",9"
+set xtics ()
+do for [i=1:words(shapes)] { set xtics add (word(names, i) i) }
+set key outside top center horizontal samplen 2.5 font ",9" maxrows 2
+set rmargin 9
+set bmargin 5.5
+
+# The instruction sets in the file, best first. The portable one is no kernel in C.
+isas = system(sprintf("awk -F '\\t' 'NR > 1 && $5 != \"-\" && $5 != \"portable\" && !seen[$5]++ {printf \"%%s \", $5}' '%s'", data))
+colour(isa) = isa eq "avx512" ? "#08306b" : isa eq "vpclmul" ? "#2171b5" : isa eq "avx2" ? "#4aa3df" \
+    : isa eq "sse42" ? "#86c5ea" : "#bcdff5"
+# The fastest form of a work by one contender, by shape. Blocks and tables are lines of their own.
+pick(work, by, isa) = sprintf("< awk -F '\\t' '$2 == 1 && $3 == \"%s\" && $4 == \"%s\" && $5 == \"%s\" && $7 > best[$1] {best[$1] = $7} \
+    END {n = split(\"%s\", shape, \" \"); for (i = 1; i <= n; ++i) {if (shape[i] == \"table-l1\") print \"\"; \
+    if (shape[i] in best) print i, best[shape[i]] / 1000}}' '%s'", work, by, isa, shapes, data)
 three = "xor:255,add:7,counteq:0"
-draw = "set multiplot layout 3,2 title 'pCPU kernels on one CPU (10⁹ payload bytes a second; median)' font ',15'; \
-    set title 'crc32c'; \
-    plot pick('crc32c', 'packetfs') using ($5/1000):xtic(1) title 'PacketFS' lc rgb blue, \
-        pick('crc32c', 'isa-l') using ($5/1000) title 'ISA-L, one call each' lc rgb orange; \
-    set title 'fnv'; \
-    plot pick('fnv', 'packetfs') using ($5/1000):xtic(1) title 'PacketFS' lc rgb blue, \
-        pick('fnv', 'c') using ($5/1000) title 'C loop, -O3' lc rgb orange; \
-    set title 'counteq:0'; \
-    plot pick('counteq:0', 'packetfs') using ($5/1000):xtic(1) title 'PacketFS' lc rgb blue, \
-        pick('counteq:0', 'c') using ($5/1000) title 'C loop, -O3' lc rgb orange, \
-        pick('read', 'limit') using ($5/1000) title 'reading alone' lc rgb grey; \
-    set title 'xor:90'; \
-    plot pick('xor:90', 'packetfs') using ($5/1000):xtic(1) title 'PacketFS' lc rgb blue, \
-        pick('xor:90', 'c') using ($5/1000) title 'C loop, -O3' lc rgb orange, \
-        pick('modify', 'limit') using ($5/1000) title 'reading and writing alone' lc rgb grey; \
-    set title three; \
-    plot pick(three, 'packetfs') using ($5/1000):xtic(1) title 'PacketFS, one pass' lc rgb blue, \
-        pick(three, 'packetfs-passes') using ($5/1000) title 'PacketFS, three passes' lc rgb light, \
-        pick(three, 'c') using ($5/1000) title 'C loops, -O3' lc rgb orange; \
-    set title 'xor:90,crc32c'; \
-    plot pick('xor:90,crc32c', 'packetfs') using ($5/1000):xtic(1) title 'both in one pass' lc rgb blue, \
-        pick('xor:90', 'packetfs') using ($5/1000) title 'xor:90 alone' lc rgb light, \
-        pick('crc32c', 'packetfs') using ($5/1000) title 'crc32c alone' lc rgb grey; \
-    unset multiplot"
-set terminal pngcairo size 1300,1200 font "DejaVu Sans,11" background "white"
-set output out.".png"
-eval draw
-set terminal svg size 1300,1200 font "DejaVu Sans,11" background "white"
-set output out.".svg"
-eval draw
+orange = "#d55e00"; green = "#009e73"; pink = "#cc79a7"; grey = "#777777"
+set linetype 1 lw 1.8 pt 7 ps 0.5
+set linetype 2 lw 1.6 pt 6 ps 0.6 dt (5, 3)
+
+do for [kind in "png svg"] {
+    if (kind eq "png") { set terminal pngcairo size 1400,1300 font "DejaVu Sans,11" background "white" } \
+    else { set terminal svg size 1400,1300 font "DejaVu Sans,11" background "white" }
+    set output out.".".kind
+    set multiplot layout 3,2 title "pCPU kernels on one CPU: 10⁹ payload bytes a second, median" font ",15"
+    set label 1 note at screen 0.985, 0.008 right font ",8" textcolor rgb "#666666"
+    set title "xor:90"
+    plot for [isa in isas] pick("xor:90", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick("xor:90", "c", "-") lt 2 lc rgb orange title "best C loop", \
+        pick("modify", "limit", "-") lt 2 lc rgb grey title "reading and writing alone"
+    unset label 1
+    set title "counteq:0"
+    plot for [isa in isas] pick("counteq:0", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick("counteq:0", "c", "-") lt 2 lc rgb orange title "best C loop", \
+        pick("read", "limit", "-") lt 2 lc rgb grey title "reading alone"
+    set title three
+    plot for [isa in isas] pick(three, "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick(three, "packetfs-passes", word(isas, 1)) lt 2 lc rgb green title word(isas, 1)." in three passes", \
+        pick(three, "c", "-") lt 2 lc rgb orange title "best C loops"
+    set title "crc32c"
+    plot for [isa in isas] pick("crc32c", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick("crc32c", "isa-l", "-") lt 2 lc rgb green title "ISA-L", \
+        pick("crc32c", "aws-checksums", "-") lt 2 lc rgb pink title "aws-checksums", \
+        pick("crc32c", "c", "-") lt 2 lc rgb orange title "best C loop"
+    set title "fnv"
+    plot for [isa in isas] pick("fnv", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick("fnv", "c", "-") lt 2 lc rgb orange title "best C loop"
+    set title "xor:90,crc32c in one pass"
+    plot for [isa in isas] pick("xor:90,crc32c", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
+        pick("xor:90", "packetfs", word(isas, 1)) lt 2 lc rgb green title "xor:90 alone, ".word(isas, 1), \
+        pick("crc32c", "packetfs", word(isas, 1)) lt 2 lc rgb pink title "crc32c alone, ".word(isas, 1)
+    unset multiplot
+    set output
+}

@@ -1,4 +1,5 @@
 import Foundation
+import PacketFSPCPU
 import Testing
 
 /// The command line and the reports of pfs_pcpu_bench; figures are not judged here.
@@ -20,11 +21,12 @@ import Testing
         }
     }
 
-    private func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Output {
+    private func run(_ arguments: [String], tool: URL = Self.tool, environment: [String: String] = [:]) throws -> Output
+    {
         let process = Process()
         let output = Pipe()
         let errors = Pipe()
-        process.executableURL = Self.tool
+        process.executableURL = tool
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice
@@ -42,7 +44,8 @@ import Testing
 
     @Test(.enabled(if: hasCompiler, "needs the command cc"))
     func kernelsReportIsOneDocument() throws {
-        let output = try run(["--quick", "--one-cpu", "--in-cache", "--json"])
+        let output = try run(
+            ["--quick", "--one-cpu", "--in-cache", "--shape", "64B", "--shape", "4K", "--shape", "dram", "--json"])
         #expect(output.status == 0, "\(output.errors)")
         let report = try output.json()
         #expect(report["tool"] as? String == "pfs_pcpu_bench")
@@ -51,7 +54,81 @@ import Testing
         let contenders = Set(rates.compactMap { $0["by"] as? String })
         #expect(contenders.isSuperset(of: ["packetfs", "packetfs-each", "packetfs-passes", "c", "limit"]))
         for rate in rates { #expect((rate["median_mb_per_s"] as? Double).map { $0 > 0 } == true, "\(rate)") }
+        #expect(Set(rates.compactMap { $0["shape"] as? String }) == ["64 x 64 B", "4 x 4 KiB"])
         #expect((result["targets"] as? [[String: Any]])?.isEmpty == false)
+    }
+
+    @Test(.enabled(if: hasCompiler, "needs the command cc"))
+    func instructionSetsStandSideBySide() throws {
+        let output = try run(["--quick", "--one-cpu", "--shape", "1K", "--prog", "crc32c", "--isa", "all", "--json"])
+        #expect(output.status == 0, "\(output.errors)")
+        let result = try #require(try output.json()["result"] as? [String: Any])
+        let rates = try #require(result["rates"] as? [[String: Any]])
+        let own = rates.filter { $0["by"] as? String == "packetfs" && $0["work"] as? String == "crc32c" }
+        #expect(own.compactMap { $0["isa"] as? String } == ISA.supported.map(\.rawValue))
+        #expect(rates.allSatisfy { ($0["isa"] is String) == ($0["by"] as? String)?.hasPrefix("packetfs") })
+
+        let two = try run(
+            ["--quick", "--one-cpu", "--shape", "64B", "--prog", "fnv", "--isa", "portable", "--isa", "portable"],
+            environment: ["PACKETFS_FORCE_ISA": "mmx"])
+        #expect(two.status == 0, "--isa goes before the environment: \(two.errors)")
+        #expect(two.text.contains("portable kernels"))
+    }
+
+    private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+        "../../../utils/bench-pcpu-against"
+    ).standardizedFileURL
+    private static let hasGit = FileManager.default.isExecutableFile(atPath: "/usr/bin/git")
+
+    @Test(.enabled(if: hasGit, "needs the command git"))
+    func kernelsOfTwoRevisionsAreComparedAndChecked() throws {
+        let output = try run(
+            [
+                "HEAD", "--to", "HEAD", "--bench", Self.tool.path, "--quick", "--shape", "64B", "--isa", "all",
+                "--prog", "xor:1,fnv,add:3,crc32c,counteq:7", "--prog", "counteq:9,xor:3,crc32c", "--json",
+            ], tool: Self.script)
+        #expect(output.status == 0, "\(output.errors)")
+        let report = try output.json()
+        let config = try #require(report["config"] as? [String: Any])
+        #expect((config["before"] as? String)?.isEmpty == false)
+        let changes = try #require((report["result"] as? [String: Any])?["changes"] as? [[String: Any]])
+        #expect(changes.count == 2 * (ISA.supported.count - 1))
+        for change in changes { #expect((change["ratio"] as? Double).map { $0 > 0 } == true, "\(change)") }
+    }
+
+    /// Kernels that do nothing: what they would be measured at is the rate of a mistake.
+    @Test(.enabled(if: hasCompiler, "needs the command cc"))
+    func wrongKernelsAreNotMeasured() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-bench-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (source, library) = (folder.appendingPathComponent("idle.c"), folder.appendingPathComponent("idle.so"))
+        try Data(
+            """
+            const unsigned pfs_bench_version = 1;
+            unsigned pfs_bench_isas(void) { return 1; }
+            void *pfs_bench_plan(const unsigned char *listing) { return (void *)listing; }
+            void pfs_bench_execute(void) {}
+            """.utf8
+        ).write(to: source)
+        let compiler = try Process.run(
+            URL(fileURLWithPath: "/usr/bin/env"),
+            arguments: ["cc", "-shared", "-fPIC", "-o", library.path, source.path])
+        compiler.waitUntilExit()
+        let output = try run([
+            "against", library.path, "--quick", "--isa", "sse2", "--shape", "64B", "--names", "idle,us",
+        ])
+        #expect(output.status == 65)
+        #expect(output.errors.contains("of idle is wrong"), "\(output.errors)")
+        #expect(output.text.isEmpty)
+    }
+
+    @Test(arguments: ["/nonexistent/kernels.so", "libc.so.6", tool.path])
+    func librariesWithoutKernelsAreReported(library: String) throws {
+        let output = try run(["against", library, "--quick"])
+        #expect(output.status == 66)
+        #expect(output.errors.contains("kernels"))
+        #expect(output.text.isEmpty)
     }
 
     @Test func threadsReportIsOneDocument() throws {
@@ -70,6 +147,9 @@ import Testing
     }
 
     @Test(arguments: [
+        ["--isa", "mmx"], ["--isa", "portable,"], ["--shape", "2K"], ["--prog", "sub:1"], ["--peers"], ["against"],
+        ["against", "kernels.so", "--isa", "portable"], ["against", "kernels.so", "--target", "0"],
+        ["against", "kernels.so", "--names", "one"],
         ["--rounds", "0"], ["--rounds", "many"], ["--sample-ms", "0"], ["--range-mb", "1"], ["--frobnicate"],
         ["threads", "--threads", "0"], ["threads", "--duration", "0"], ["threads", "--prog", "sub:1"],
         ["threads", "--align", "48"], ["threads", "--blob-mb", "1", "--range-len", "1048577"],
