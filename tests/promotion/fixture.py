@@ -18,7 +18,7 @@ let swift: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 
 // src: what others may rely on.
 let src: [Target] = [
-    .target(name: "Base", path: "src/packetfs/base", swiftSettings: swift),
+    .target(name: "Base", path: "src/packetfs/base", swiftSettings: swift)
 ]
 
 // staging: nearly there.
@@ -34,14 +34,14 @@ let staging: [Target] = [
 
 // dev: tries.
 let dev: [Target] = [
-    .target(name: "Weak", dependencies: ["Good"], path: "dev/weak", swiftSettings: swift),
+    .target(name: "Weak", dependencies: ["Good"], path: "dev/weak", swiftSettings: swift)
 ]
 
 let fullApps: [Target] = []
 
 // What not every machine has.
 let rare: [Target] = [
-    .target(name: "Rare", path: "dev/rare", swiftSettings: swift),
+    .target(name: "Rare", path: "dev/rare", swiftSettings: swift)
 ]
 
 let tests: [Target] = [

@@ -63,7 +63,7 @@ def package(text, component, to, folders):
     def listing(tier):
         return rf"^let {LISTS[tier]}: \[Target\] = \[(?:\n(?:^ .*\n|\n)*)?\]"
 
-    # The last one may be without a comma.
+    # The last one of a list may be without a comma; swift-format decides afterwards.
     text = re.sub(r"\)\n\]\n", "),\n]\n", text)
     found = re.search(listing(component.tier), text, re.MULTILINE)
     target = found and re.search(declaration(component.name), found[0], re.MULTILINE)
@@ -117,6 +117,7 @@ def rewrite(tree, component, to):
                 file.truncate()
 
     edit(PACKAGE, lambda text: package(text, component, to, folders))
+    subprocess.run(["swift", "format", "--in-place", PACKAGE], cwd=tree.root, check=True)
     for old, new in folders:
         os.makedirs(os.path.dirname(os.path.join(tree.root, new)), exist_ok=True)
         git(tree.root, "mv", old, new)
