@@ -39,7 +39,8 @@ extension Target {
             guard let rate = own(work), let other else { return }
             found.append(
                 Target(
-                    work: work, shape: shape.name, cpus: rate.cpus, isa: isa, against: against, ratio: rate.over(other),
+                    work: work, shape: rate.shapeName, cpus: rate.cpus, isa: isa, against: against,
+                    ratio: rate.over(other),
                     target: target))
         }
         let three = Contender.three

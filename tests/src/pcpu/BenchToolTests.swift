@@ -75,6 +75,57 @@ import Testing
         #expect(two.text.contains("portable kernels"))
     }
 
+    /// Compiles C sources into shared libraries in a folder of their own, which is removed afterwards.
+    private func withLibraries(_ sources: [String: String], _ body: (URL) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-bench-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        for (name, text) in sources {
+            let source = folder.appendingPathComponent("\(name).c")
+            try Data(text.utf8).write(to: source)
+            let compiler = try Process.run(
+                URL(fileURLWithPath: "/usr/bin/env"),
+                arguments: [
+                    "cc", "-shared", "-fPIC", "-o", folder.appendingPathComponent("\(name).so").path, source.path,
+                ])
+            compiler.waitUntilExit()
+            try #require(compiler.terminationStatus == 0, "\(name).c")
+        }
+        try body(folder)
+    }
+
+    @Test(.enabled(if: hasCompiler, "needs the command cc"))
+    func librariesAreCheckedBeforeTheyAreMeasured() throws {
+        func library(_ name: String, ready: Int, _ body: String) -> String {
+            """
+            const char pfs_peer_name[] = "\(name)", pfs_peer_work[] = "crc32c", pfs_peer_origin[] = "lib\(name) 1.0";
+            int pfs_peer_ready(void) { return \(ready); }
+            unsigned long pfs_peer_call(const unsigned char *p, unsigned long n) { \(body) }
+            """
+        }
+        let crc =
+            "unsigned crc = -1; while (n--) { crc ^= *p++; for (int i = 0; i < 8; ++i) crc = crc >> 1 ^ (crc & 1) * 0x82F63B78u; } "
+            + "return ~crc;"
+        let sources = [
+            "right": library("right", ready: 1, crc),
+            "wrong": library("wrong", ready: 1, crc + "/**/").replacing("return ~crc", with: "return crc"),
+            "absent": library("absent", ready: 0, crc), "other": "int answer = 42;",
+        ]
+        try withLibraries(sources) { folder in
+            let output = try run(
+                ["--quick", "--one-cpu", "--shape", "64B", "--prog", "crc32c", "--peers", folder.path, "--json"])
+            #expect(output.status == 0, "\(output.errors)")
+            let report = try output.json()
+            let rates = try #require((report["result"] as? [String: Any])?["rates"] as? [[String: Any]])
+            let contenders = Set(rates.compactMap { $0["by"] as? String })
+            #expect(contenders.contains("right"))
+            #expect(contenders.isDisjoint(with: ["wrong", "absent", "other"]))
+            let warnings = try #require(report["warnings"] as? [String])
+            #expect(warnings.contains { $0.contains("libwrong 1.0") && $0.contains("left out") })
+            #expect(warnings.contains { $0.contains("aws-checksums") && $0.contains("just bench-peers-install") })
+        }
+    }
+
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
         "../../../utils/bench-pcpu-against"
     ).standardizedFileURL
@@ -99,28 +150,21 @@ import Testing
     /// Kernels that do nothing: what they would be measured at is the rate of a mistake.
     @Test(.enabled(if: hasCompiler, "needs the command cc"))
     func wrongKernelsAreNotMeasured() throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-bench-\(UUID())")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let (source, library) = (folder.appendingPathComponent("idle.c"), folder.appendingPathComponent("idle.so"))
-        try Data(
-            """
+        let idle = """
             const unsigned pfs_bench_version = 1;
             unsigned pfs_bench_isas(void) { return 1; }
             void *pfs_bench_plan(const unsigned char *listing) { return (void *)listing; }
             void pfs_bench_execute(void) {}
-            """.utf8
-        ).write(to: source)
-        let compiler = try Process.run(
-            URL(fileURLWithPath: "/usr/bin/env"),
-            arguments: ["cc", "-shared", "-fPIC", "-o", library.path, source.path])
-        compiler.waitUntilExit()
-        let output = try run([
-            "against", library.path, "--quick", "--isa", "sse2", "--shape", "64B", "--names", "idle,us",
-        ])
-        #expect(output.status == 65)
-        #expect(output.errors.contains("of idle is wrong"), "\(output.errors)")
-        #expect(output.text.isEmpty)
+            """
+        try withLibraries(["idle": idle]) { folder in
+            let library = folder.appendingPathComponent("idle.so").path
+            let output = try run([
+                "against", library, "--quick", "--isa", "sse2", "--shape", "64B", "--names", "idle,us",
+            ])
+            #expect(output.status == 65)
+            #expect(output.errors.contains("of idle is wrong"), "\(output.errors)")
+            #expect(output.text.isEmpty)
+        }
     }
 
     @Test(arguments: ["/nonexistent/kernels.so", "libc.so.6", tool.path])
