@@ -23,7 +23,7 @@ extension Contender {
     /// The programs that are measured if none is named.
     static let programs = ["xor:90", "add:7", "counteq:0", three, "crc32c", "fnv", "xor:90,crc32c"]
 
-    /// Everyone who takes part in a shape, by work. Slow single-stream loops stay out where they would take minutes.
+    /// All contenders in a shape, by work. Slow loops with a single stream are left out where they would take minutes.
     static func all(peers: Peers, isas: [ISA], programs: [String], shape: Shape) throws -> [Contender] {
         let isSlow = shape.key == .dram
         var all = peers.limits()

@@ -43,7 +43,7 @@ struct Peers {
         }
     }
 
-    /// Everyone else who can do a program: loops in C, one for each operation, and libraries.
+    /// The other contenders for a program: loops in C, one for each operation, and libraries.
     func contenders(_ program: Program, _ text: String, isSlow: Bool) throws(ToolError) -> [Contender] {
         var all: [Contender] = []
         if !(isSlow && program.steps.contains { $0.op == .crc32c || $0.op == .fnv }) {
