@@ -41,7 +41,10 @@ final class Compiled: @unchecked Sendable {
         let pointer: UnsafePointer<pfs_crc_constants>
 
         fileprivate init() {
-            let constants = UnsafeMutablePointer<pfs_crc_constants>.allocate(capacity: 1)
+            // Vectors are loaded from it: each from one cache line.
+            let memory = UnsafeMutableRawPointer.allocate(
+                byteCount: MemoryLayout<pfs_crc_constants>.size, alignment: 64)
+            let constants = memory.bindMemory(to: pfs_crc_constants.self, capacity: 1)
             pfs_crc_constants_init(constants)
             pointer = UnsafePointer(constants)
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The CRC-32C kernels' constants, computed from the polynomial. */
+/* The kernels' constants, computed from CRC-32C's polynomial and FNV's prime. */
 #include "internal.h"
 
 static const uint32_t polynomial = 0x82F63B78; /* reflected: bit 31 is x^0, bit 0 is x^31 */
@@ -59,6 +59,33 @@ static void block_advances(uint64_t advances[5], int64_t stream, int64_t folded)
 	advances[4] = advance_by(4 * stream + folded);
 }
 
+static void fnv_constants_init(struct pfs_fnv_constants *fnv)
+{
+	uint64_t inverse = FNV_PRIME; /* correct modulo 2^3; each step doubles the bits */
+	uint64_t power = 1;
+
+	for (int i = 0; i < 5; ++i)
+		inverse *= 2 - FNV_PRIME * inverse;
+	fnv->inverse[0] = 1;
+	for (int i = 1; i < 64; ++i)
+		fnv->inverse[i] = fnv->inverse[i - 1] * inverse;
+	fnv->inverse64[0] = 1;
+	for (int i = 1; i < PFS_FNV_STEPS; ++i)
+		fnv->inverse64[i] = fnv->inverse64[i - 1] * fnv->inverse[63] * inverse;
+	for (int i = PFS_FNV_UNIT - 1; i >= 0; --i) {
+		int half = i / 8 % 2, place = i / 16 % 4 * 8 + i % 8;
+		uint64_t rest = power *= FNV_PRIME;
+
+		for (int k = 0; k < PFS_FNV_DIGITS; ++k) {
+			int16_t digit = (int16_t)rest;
+
+			fnv->weights[i / 64][half][k][place] = digit;
+			rest = (rest - (uint64_t)(int64_t)digit) >> 16;
+		}
+	}
+	fnv->power = power;
+}
+
 void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 {
 	uint32_t ones = ~0u;
@@ -94,4 +121,5 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 		block_advances(constants->long_wide[i], iterations[i] * 40, iterations[i] * 128);
 		block_advances(constants->long_narrow[i], iterations[i] * 40, iterations[i] * 64);
 	}
+	fnv_constants_init(&constants->fnv);
 }

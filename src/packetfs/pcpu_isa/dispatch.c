@@ -2,7 +2,7 @@
 /* Which instruction sets there are, and the way into each. */
 #include "internal.h"
 
-#include "features.h"
+#include "isa_features.h"
 
 #define BIT(id, name) | 1u << PFS_FEATURE_##id
 

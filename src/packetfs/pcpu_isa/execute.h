@@ -51,7 +51,7 @@ static void process_batch(const struct pfs_plan *plan, const struct pfs_crc_cons
 		if (level->digests & 1 << PFS_DIGEST_CRC32C)
 			crc32c_batch(constants, ranges, count, of_batch->crc[l], fresh);
 		if (level->digests & 1 << PFS_DIGEST_FNV)
-			fnv_batch(ranges, count, of_batch->fnv[l]);
+			fnv_batch(&constants->fnv, ranges, count, of_batch->fnv[l]);
 	}
 }
 
@@ -104,9 +104,11 @@ static NOINLINE void execute_digest(const struct pfs_plan *plan,
 	size_t fragment = FRAGMENT;
 	int is_map_and_crc = 0;
 
+#ifndef FNV_PLANES
 	for (uint32_t l = 0; l < plan->level_count; ++l)
 		if (plan->levels[l].digests & 1 << PFS_DIGEST_FNV)
 			fragment = FNV_FRAGMENT;
+#endif
 
 #ifdef WIDE_MULTIPLY
 	is_map_and_crc = plan->final.count && plan->first_level_is_final && !plan->counter_count &&
@@ -217,17 +219,50 @@ static NOINLINE void execute_checksum(const struct pfs_plan *plan,
 	}
 }
 
+#ifdef FNV_PLANES
+/* One fnv and nothing else: long ranges need not be cut here either. */
+static NOINLINE void execute_fnv(const struct pfs_plan *plan,
+				 const struct pfs_crc_constants *constants, uint8_t *base,
+				 const struct pfs_descriptor *descriptors, size_t count,
+				 struct pfs_results *results)
+{
+	struct batch_values of_batch;
+	struct range ranges[BATCH];
+
+	while (count) {
+		size_t batch = count < BATCH ? count : BATCH;
+
+		for (size_t i = 0; i < batch; ++i) {
+			ranges[i].start = base + descriptors[i].offset;
+			ranges[i].length = descriptors[i].length;
+			prefetch_range(ranges[i].start, ranges[i].length);
+			of_batch.fnv[0][i] = FNV_OFFSET_BASIS;
+		}
+		fnv_batch(&constants->fnv, ranges, batch, of_batch.fnv[0]);
+		settle_batch(plan, results, &of_batch, batch);
+		descriptors += batch;
+		count -= batch;
+	}
+}
+#endif
+
 void PFS_EXECUTE(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 		 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
 		 struct pfs_results *results)
 {
 	const struct pfs_level *first = &plan->levels[0];
 
+	const int is_digest = plan->level_count == 1 && !plan->final.count &&
+			      !plan->counter_count && !first->step.count;
+
 	if (plan->level_count == 0)
 		execute_transform(plan, base, descriptors, count, results);
-	else if (plan->level_count == 1 && !plan->final.count && !plan->counter_count &&
-		 !first->step.count && first->digests == 1 << PFS_DIGEST_CRC32C)
+	else if (is_digest && first->digests == 1 << PFS_DIGEST_CRC32C)
 		execute_checksum(plan, constants, base, descriptors, count, results);
+#ifdef FNV_PLANES
+	else if (is_digest && first->digests == 1 << PFS_DIGEST_FNV)
+		execute_fnv(plan, constants, base, descriptors, count, results);
+#endif
 	else
 		execute_digest(plan, constants, base, descriptors, count, results);
 }

@@ -5,7 +5,8 @@
  *  - PFS_EXECUTE: the name of its pfs_execute(), the only one that others see;
  *  - VECTOR: the bytes of a vector, 16 or 32;
  *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256
- *    bits.
+ *    bits;
+ *  - FNV_PLANES, where vectors of 512 bits can run FNV-1a in parallel.
  */
 
 /* The sums of each eight neighbouring bytes, and two halves of a vector of sums, as pass.h wants

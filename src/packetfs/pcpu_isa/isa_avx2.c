@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* AVX2: 256-bit vectors, the crc32 instruction and 128-bit carry-less multiplies. */
 #ifdef __x86_64__
-#include "features.h"
 #include "internal.h"
+#include "isa_features.h"
 
 #include <immintrin.h>
 

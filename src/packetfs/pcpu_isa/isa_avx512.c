@@ -4,8 +4,8 @@
  * masks, and carry-less multiplies of any width.
  */
 #if defined(__x86_64__) || defined(PFS_INTRINSICS)
-#include "features.h"
 #include "internal.h"
+#include "isa_features.h"
 
 /*
  * Tests compile this file a second time, against a portable implementation of the intrinsics, and
@@ -20,6 +20,7 @@
 #define PFS_EXECUTE pfs_execute_avx512
 #define VECTOR 32
 #define WIDE_MULTIPLY 1
+#define FNV_PLANES
 
 #ifndef PFS_INTRINSICS
 #pragma clang attribute push(__attribute__((target(PFS_TARGET(PFS_AVX512_FEATURES)))),             \

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* AVX2 and VPCLMULQDQ: 256-bit vectors and carry-less multiplies, and the crc32 instruction. */
 #ifdef __x86_64__
-#include "features.h"
 #include "internal.h"
+#include "isa_features.h"
 
 #include <immintrin.h>
 

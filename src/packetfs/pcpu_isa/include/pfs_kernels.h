@@ -94,6 +94,28 @@ struct pfs_plan {
 	uint8_t sources[PFS_MAX_REDUCERS]; /* the value index of each reducing operation */
 };
 
+enum {
+	PFS_FNV_UNIT = 1024, /* bytes of a long range that fnv takes at a time */
+	PFS_FNV_DIGITS = 4,
+	PFS_FNV_STEPS = 33, /* steps of 64 bytes of ranges that run side by side, and one more */
+};
+
+/*
+ * What the parallel forms of FNV-1a multiply by and look up; p is the prime, all modulo 2^64.
+ * theoretical/fnv has the mathematics.
+ */
+struct pfs_fnv_constants {
+	/*
+	 * p^(PFS_FNV_UNIT - i) for i in 0..<PFS_FNV_UNIT as four signed digits of 16 bits, least
+	 * significant first: [i / 64][half][digit], in the order in which bytes are unpacked: half
+	 * 0 has the first eight of each 16 bytes, half 1 the others.
+	 */
+	int16_t weights[PFS_FNV_UNIT / 64][2][PFS_FNV_DIGITS][32];
+	uint64_t power;			   /* p^PFS_FNV_UNIT */
+	uint64_t inverse[64];		   /* p^(-i) */
+	uint64_t inverse64[PFS_FNV_STEPS]; /* p^(-64 i) */
+};
+
 /*
  * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli
  * polynomial and bit-reflected. The same for everyone: fill one and share it.
@@ -113,9 +135,10 @@ struct pfs_crc_constants {
 	uint32_t slices[8][256];    /* [k][b]: the register after byte b and k zero bytes, from 0 */
 	uint64_t long_wide[2][5];   /* advances in long blocks, 256-bit multiplies: crc32c.h */
 	uint64_t long_narrow[2][5]; /* ... 128-bit multiplies */
+	struct pfs_fnv_constants fnv;
 };
 
-/* Fills the constants; some hundred thousand cycles. */
+/* Fills the constants, which should be aligned to 64 bytes; some hundred thousand cycles. */
 void pfs_crc_constants_init(struct pfs_crc_constants *constants);
 
 /*

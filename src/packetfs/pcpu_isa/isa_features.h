@@ -7,8 +7,8 @@
  * A list applies F(ID, NAME) to each feature: NAME is what the compiler calls it, ID makes up
  * PFS_FEATURE_ID.
  */
-#ifndef PFS_FEATURES_H
-#define PFS_FEATURES_H
+#ifndef PFS_ISA_FEATURES_H
+#define PFS_ISA_FEATURES_H
 
 #define PFS_SSE42_FEATURES(F)                                                                      \
 	F(SSE42, "sse4.2")                                                                         \
