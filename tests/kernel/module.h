@@ -16,15 +16,22 @@ static inline const char *module_folder(void)
 	return folder ? folder : "/modules";
 }
 
-static inline int load_module(const char *name, const char *parameters)
+static inline int open_module(const char *name)
 {
 	char path[512];
-	int fd, result, error;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s.ko", module_folder(), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		FAIL("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+static inline int load_module(const char *name, const char *parameters)
+{
+	int fd = open_module(name), result, error;
+
 	result = syscall(SYS_finit_module, fd, parameters, 0);
 	error = errno;
 	close(fd);

@@ -309,6 +309,12 @@ def sanitizers(case):
     return "; ".join(f"{kind}: {case.builder.test(names, kind)}" for kind, *names in runs)
 
 
+def debug_kernels(case):
+    """Asks the records that tests/kernel/run leaves of whole runs on kernels built for debugging."""
+    done = subprocess.run(["utils/kernel-modules", "debug-runs"], cwd=case.builder.root, capture_output=True, text=True, check=False)
+    return demand(done.stderr.splitlines() if done.returncode else [], "; ".join(done.stdout.splitlines()))
+
+
 TOOL, LIBRARY, CODE = ("executable",), ("library",), ("library", "executable")
 ITEMS = [
     Item("dependencies", "It depends on nothing that its new tier may not use.", lambda case: demand(
@@ -337,6 +343,8 @@ ITEMS = [
          True),
     Item("sanitizers", "If it has atomics, tests pass under the thread sanitizer; if it has C, under the address sanitizer.",
          sanitizers, CODE, True),
+    Item("debug-kernels", "If it is a kernel module, `just test-kernel-debug` passed with the modules' sources as they are, on each "
+         "kernel line.", debug_kernels, ("module",)),
 ]
 
 
