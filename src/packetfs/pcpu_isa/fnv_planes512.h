@@ -107,58 +107,8 @@ ALWAYS_INLINE __m512i prefix_xor(__m512i e)
 				     _mm512_clmulepi64_epi128(e, ones, 0x01));
 }
 
-/*
- * The eight rounds, one for each bit of the low byte. 0xB3 is p modulo 256, and 0xB3 x = 3x + (3x
- * << 4) + (x << 7) modulo 256; c are the carries of 3x = x + 2x, s its bits, d the carries of the
- * second addition. `g` is what bit k of 0xB3 x has besides x_k, so that l'_k = l_k ^ b_k ^ g_k.
- */
-struct rounds {
-	__m512i x[8];
-	__m512i s[4];
-	__m512i c, d, g;
-};
-
-/* What the prefix XOR of round k is taken of, given the rounds before it; plane is b_k. */
-ALWAYS_INLINE __m512i begin_round(struct rounds *r, int k, __m512i plane)
-{
-	if (k == 0)
-		return plane;
-	if (k == 1) {
-		r->g = r->x[0];
-	} else if (k <= 3) {
-		r->g = r->x[k - 1] ^ r->c;
-	} else if (k == 4) {
-		r->g = XOR3(r->x[3], r->c, r->s[0]);
-	} else {
-		r->g = XOR3(r->x[k - 1], r->c, r->s[k - 4] ^ r->d);
-		if (k == 7)
-			r->g ^= r->x[0];
-	}
-	return plane ^ r->g;
-}
-
-/* Takes l'_k, the bits k of the low bytes after each position. */
-ALWAYS_INLINE void end_round(struct rounds *r, int k, __m512i low)
-{
-	__m512i x = k == 0 ? low : low ^ r->g;
-
-	if (k < 4)
-		r->s[k] = low;
-	if (k == 4) {
-		__m512i s = low ^ r->s[0];
-
-		r->d = s & r->s[0];
-	} else if (k == 5 || k == 6) {
-		__m512i s = XOR3(low, r->s[k - 4], r->d);
-
-		r->d = MAJORITY(s, r->s[k - 4], r->d);
-	}
-	if (k == 1)
-		r->c = x & r->x[0];
-	else if (k >= 2 && k <= 6)
-		r->c = MAJORITY(x, r->x[k - 1], r->c);
-	r->x[k] = x;
-}
+typedef __m512i plane_t;
+#include "fnv_rounds.h"
 
 /* The differences d of 64 bytes: in 16 bits, the first eight of each 16 bytes, then the others. */
 ALWAYS_INLINE void differences(__m512i *d, __m512i x, __m512i b)
