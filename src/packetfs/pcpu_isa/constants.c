@@ -48,9 +48,15 @@ static uint32_t advance_by(int64_t bytes)
 	return power(8 * bytes - 33);
 }
 
+static void fold_by(uint64_t multiplier[2], int64_t bytes)
+{
+	multiplier[0] = (uint64_t)power(8 * bytes + 63) << 32;
+	multiplier[1] = (uint64_t)power(8 * bytes - 1) << 32;
+}
+
 /*
- * Advances for a block of crc32c.h's fused loop: of each stream's register to the end of the block,
- * then of the register before it.
+ * Advances for a block of crc32c_long.h's fused loop: of each stream's register to the end of the
+ * block, then of the register before it.
  */
 static void block_advances(uint64_t advances[5], int64_t stream, int64_t folded)
 {
@@ -86,15 +92,40 @@ static void fnv_constants_init(struct pfs_fnv_constants *fnv)
 	fnv->power = power;
 }
 
+/* Each block is one unit more than the one before: a product instead of a power. */
+static void fused_multipliers(struct pfs_crc_fused fused[PFS_FUSED_UNITS + 1])
+{
+	const uint32_t word = power(64), words = power(64 * PFS_FUSED_STREAMS);
+	const uint32_t none = advance_by(0);
+	const uint32_t unit = power(8 * (64 + 8 * PFS_FUSED_STREAMS));
+	uint32_t stream = power(0);
+
+	for (int lane = 0; lane < 4; ++lane)
+		fold_by(fused[0].lanes[lane], 48 - 16 * lane);
+	for (int s = 0; s < PFS_FUSED_STREAMS - 1; ++s)
+		fused[0].stream[s] = none;
+	fused[0].block = none;
+	for (int i = 1; i <= PFS_FUSED_UNITS; ++i) {
+		for (int half = 0; half < 8; ++half)
+			fused[i].lanes[half / 2][half % 2] =
+			    (uint64_t)multiply(fused[i - 1].lanes[half / 2][half % 2] >> 32, words)
+			    << 32;
+		/* Stream s has PFS_FUSED_STREAMS - 1 - s streams after it. */
+		stream = multiply(stream, word);
+		fused[i].stream[PFS_FUSED_STREAMS - 2] = multiply(none, stream);
+		for (int s = PFS_FUSED_STREAMS - 2; s > 0; --s)
+			fused[i].stream[s - 1] = multiply(fused[i].stream[s], stream);
+		fused[i].block = multiply(fused[i - 1].block, unit);
+	}
+}
+
 void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 {
 	uint32_t ones = ~0u;
 	uint32_t advance = advance_by(0);
 
-	for (int d = -63; d <= 64; ++d) {
-		constants->fold_table[63 + d][0] = (uint64_t)power(8 * d + 63) << 32;
-		constants->fold_table[63 + d][1] = (uint64_t)power(8 * d - 1) << 32;
-	}
+	for (int d = -63; d <= 64; ++d)
+		fold_by(constants->fold_table[63 + d], d);
 	for (int n = 0; n < 1152; ++n) {
 		if (n < 1024)
 			constants->advance[n] = advance;
@@ -122,4 +153,6 @@ void pfs_crc_constants_init(struct pfs_crc_constants *constants)
 		block_advances(constants->long_narrow[i], iterations[i] * 40, iterations[i] * 64);
 	}
 	fnv_constants_init(&constants->fnv);
+	fold_by(constants->fold_fused, 64 * PFS_FUSED_FOLDS);
+	fused_multipliers(constants->fused);
 }

@@ -17,7 +17,7 @@
  * throughput of the units alone would suggest.
  */
 #define STREAM_WORDS 5
-#if WIDE_MULTIPLY
+#if MULTIPLY == 32
 #define FOLDS 2
 #define LONG_ADVANCES long_wide
 #else

@@ -83,7 +83,7 @@ ALWAYS_INLINE size_t take_batch(const struct pfs_descriptor *descriptors, size_t
 static uint32_t map_then_crc(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
 			     uint8_t *p, size_t length)
 {
-#ifdef WIDE_MULTIPLY
+#ifdef MULTIPLY
 	if (plan->final.count == 1)
 		return map_and_crc(constants, ~0u, p, length, &plan->final, 1);
 	return map_and_crc(constants, ~0u, p, length, &plan->final, plan->final.count);
@@ -110,7 +110,7 @@ static NOINLINE void execute_digest(const struct pfs_plan *plan,
 			fragment = FNV_FRAGMENT;
 #endif
 
-#ifdef WIDE_MULTIPLY
+#ifdef MULTIPLY
 	is_map_and_crc = plan->final.count && plan->first_level_is_final && !plan->counter_count &&
 			 plan->level_count == 1 &&
 			 plan->levels[0].digests == 1 << PFS_DIGEST_CRC32C;

@@ -4,8 +4,8 @@
  * therefore the namespace of all static names. It defines, before it includes this:
  *  - PFS_EXECUTE: the name of its pfs_execute(), the only one that others see;
  *  - VECTOR: the bytes of a vector, 16 or 32;
- *  - WIDE_MULTIPLY, where there is a crc32 instruction: whether carry-less multiplies take 256
- *    bits;
+ *  - MULTIPLY, where there is a crc32 instruction: the bytes that a carry-less multiplication
+ *    takes, 16, 32 or 64;
  *  - FNV_PLANES, where vectors of 512 bits can run FNV-1a in parallel.
  */
 
@@ -23,7 +23,9 @@
 
 #include "pass.h"
 
-#ifdef WIDE_MULTIPLY
+#if defined(MULTIPLY) && MULTIPLY == 64
+#include "crc32c_avx512.h"
+#elif defined(MULTIPLY)
 #include "crc32c.h"
 #else
 #include "crc32c_table.h"

@@ -8,7 +8,7 @@
 
 #define PFS_EXECUTE pfs_execute_avx2
 #define VECTOR 32
-#define WIDE_MULTIPLY 0
+#define MULTIPLY 16
 
 #pragma clang attribute push(__attribute__((target(PFS_TARGET(PFS_AVX2_FEATURES)))),               \
 			     apply_to = function)

@@ -19,7 +19,7 @@
 
 #define PFS_EXECUTE pfs_execute_avx512
 #define VECTOR 32
-#define WIDE_MULTIPLY 1
+#define MULTIPLY 64
 #define FNV_PLANES
 
 #ifndef PFS_INTRINSICS

@@ -8,7 +8,7 @@
 
 #define PFS_EXECUTE pfs_execute_sse42
 #define VECTOR 16
-#define WIDE_MULTIPLY 0
+#define MULTIPLY 16
 
 #pragma clang attribute push(__attribute__((target(PFS_TARGET(PFS_SSE42_FEATURES)))),              \
 			     apply_to = function)

@@ -8,7 +8,7 @@
 
 #define PFS_EXECUTE pfs_execute_vpclmul
 #define VECTOR 32
-#define WIDE_MULTIPLY 1
+#define MULTIPLY 32
 
 #pragma clang attribute push(__attribute__((target(PFS_TARGET(PFS_VPCLMUL_FEATURES)))),            \
 			     apply_to = function)

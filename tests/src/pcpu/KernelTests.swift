@@ -88,11 +88,11 @@ import Testing
         }
         for count in [1, 2, 3, 4, 5, 7, 16, 64, 67] {
             // Beyond 2048 bytes, a fragment of one length is followed by rests of one length.
-            for length in [7, 8, 9, 63, 64, 65, 200, 1151, 1152, 2048 + 64, 2048 + 203] {
+            for length in [7, 8, 9, 63, 64, 65, 200, 320, 321, 599, 600, 1056, 1151, 1152, 2048 + 64, 2048 + 203] {
                 try expectReferenceResults(
                     plan, original: original, table(count, length...length), "\(plan), \(count) of \(length)")
             }
-            for lengths in [0...8, 8...64, 0...70, 60...140, 2040...2120] {
+            for lengths in [0...8, 8...64, 0...70, 60...140, 250...1200, 2040...2120] {
                 try expectReferenceResults(
                     plan, original: original, table(count, lengths), "\(plan), \(count) in \(lengths)")
             }

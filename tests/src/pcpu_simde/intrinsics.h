@@ -20,6 +20,9 @@
 #ifndef __mmask8
 #define __mmask8 simde__mmask8
 #endif
+#ifndef __mmask16
+#define __mmask16 simde__mmask16
+#endif
 
 #ifndef _mm512_maskz_loadu_epi8
 static inline __m512i _mm512_maskz_loadu_epi8(__mmask64 mask, const void *p)

@@ -116,6 +116,21 @@ struct pfs_fnv_constants {
 	uint64_t inverse64[PFS_FNV_STEPS]; /* p^(-64 i) */
 };
 
+/* A block of crc32c_long512.h consists of units: each is a line of 64 bytes, which is folded, and a
+ * word of each crc32 stream. */
+enum {
+	PFS_FUSED_FOLDS = 3, /* lines whose folds do not depend on each other */
+	PFS_FUSED_STREAMS = 3,
+	PFS_FUSED_UNITS = 186, /* at most in a block */
+};
+
+/* Multipliers for the end of such a block; kinds as in struct pfs_crc_constants. */
+struct pfs_crc_fused {
+	uint64_t lanes[4][2]; /* fold: of each lane of the last line to the end of the block */
+	uint64_t stream[PFS_FUSED_STREAMS - 1]; /* advance: of each stream but the last */
+	uint64_t block;				/* advance: of the register before the block */
+};
+
 /*
  * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli
  * polynomial and bit-reflected. The same for everyone: fill one and share it.
@@ -133,9 +148,11 @@ struct pfs_crc_constants {
 	uint64_t advance_kib[32];    /* by 2^i KiB */
 	uint32_t ones[1152];	     /* the register of all ones after n zero bytes */
 	uint32_t slices[8][256];    /* [k][b]: the register after byte b and k zero bytes, from 0 */
-	uint64_t long_wide[2][5];   /* advances in long blocks, 256-bit multiplies: crc32c.h */
+	uint64_t long_wide[2][5];   /* advances in long blocks, 256-bit multiplies: crc32c_long.h */
 	uint64_t long_narrow[2][5]; /* ... 128-bit multiplies */
 	struct pfs_fnv_constants fnv;
+	uint64_t fold_fused[2];				 /* fold by PFS_FUSED_FOLDS lines */
+	struct pfs_crc_fused fused[PFS_FUSED_UNITS + 1]; /* by the units of a block */
 };
 
 /* Fills the constants, which should be aligned to 64 bytes; some hundred thousand cycles. */

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Long ranges with 512-bit carry-less multiplications. As in crc32c_long.h, a part of each block
+ * runs through crc32 streams while the rest is folded. The proportion is what theoretical/crc32c
+ * found best on Zen 4. There, a carry-less multiplication of any width keeps its unit busy for two
+ * cycles, hence a fold of a line for four, and a crc32 of 8 bytes for one. Beside three lines, nine
+ * words in three streams leave a quarter of the crc32 unit idle; with more words, dispatch, which
+ * is in order, waits for one of the two queues more often than the words gain.
+ */
+#ifndef PFS_CRC32C_LONG_H
+#define PFS_CRC32C_LONG_H
+
+#include "crc32c_fold.h"
+#include "crc32c_lines512.h"
+#include "pass.h"
+
+enum {
+	FOLDS = PFS_FUSED_FOLDS,     /* chains of folds */
+	STREAMS = PFS_FUSED_STREAMS, /* chains of crc32 */
+	/* A unit of work: a line of what is folded and a word of each stream. */
+	UNIT = 64 + 8 * STREAMS,
+	GROUP = 6, /* units in an iteration: its last one is mispredicted, if there are many */
+	MOST_UNITS = PFS_FUSED_UNITS,
+	/* Shorter ranges are folded alone: at its ends, a block has only one kind of work. */
+	BLOCKS_FROM = 600,
+	/* A line is mapped with each unit, and one more, as a unit has more bytes, with each third.
+	 */
+	MAP_STEP = 64 * (GROUP + GROUP / 3),
+};
+
+ALWAYS_INLINE void next_word(uint64_t c[STREAMS], const uint8_t *p, size_t stream)
+{
+#pragma clang loop unroll(full)
+	for (int s = 0; s < STREAMS; ++s)
+		c[s] = _mm_crc32_u64(c[s], load64(p + s * stream));
+}
+
+/* The next line onto the oldest chain, which becomes the youngest. */
+ALWAYS_INLINE void next_line(struct folded f[FOLDS], lane_t k, const uint8_t *v)
+{
+	struct folded youngest = fold_onto(f[0], k, v);
+
+	f[0] = f[1];
+	f[1] = f[2];
+	f[2] = youngest;
+}
+
+/* A map in vectors: what is stored could be the plan for all that the compiler knows. */
+struct line_map {
+	__m512i flip[PFS_MAX_ROUNDS], add[PFS_MAX_ROUNDS];
+};
+
+ALWAYS_INLINE void map_line(uint8_t *p, const struct line_map *map, unsigned int round_count,
+			    int beyond_caches)
+{
+	__m512i x = _mm512_loadu_si512(p);
+
+	if (beyond_caches)
+		__builtin_prefetch(p + PREFETCH_AHEAD);
+	for (unsigned int r = 0; r < round_count; ++r)
+		x = _mm512_add_epi8(_mm512_xor_si512(x, map->flip[r]), map->add[r]);
+	_mm512_storeu_si512(p, x);
+}
+
+/* Any number of bytes. */
+ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct line_map *map,
+			     unsigned int round_count, int beyond_caches)
+{
+	__mmask64 mask = ~(~0ull << length % 64);
+	__m512i x;
+
+	for (; length >= 64; length -= 64, p += 64)
+		map_line(p, map, round_count, beyond_caches);
+	x = _mm512_maskz_loadu_epi8(mask, p);
+	for (unsigned int r = 0; r < round_count; ++r)
+		x = _mm512_add_epi8(_mm512_xor_si512(x, map->flip[r]), map->add[r]);
+	_mm512_mask_storeu_epi8(p, mask, x);
+}
+
+/*
+ * The register, from 0, over a block: `rest` bytes, then `units` (FOLDS...MOST_UNITS). Lines come
+ * first and streams last, so that the last of the streams ends where the block ends. Meanwhile,
+ * where `map` is not NULL, maps as many bytes at `ahead`: memory is read, mapped and stored
+ * while the other units work on bytes in the cache.
+ */
+ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, const uint8_t *p,
+				 size_t units, size_t rest, uint8_t *ahead,
+				 const struct line_map *map, unsigned int round_count,
+				 int beyond_caches)
+{
+	const struct pfs_crc_fused *fused = &constants->fused[units];
+	const lane_t next = fold_multiplier(FOLD(constants) + 64);
+	const lane_t k = fold_multiplier(&constants->fold_fused);
+	const size_t stream = units * 8, head = (rest - 1) % 64 + 1;
+	const uint8_t *end, *w = p + rest + 64 * units;
+	uint64_t c[STREAMS] = {0}, sum;
+	struct folded f[FOLDS];
+
+	f[0] = load_tail(p, head);
+	p += head;
+#pragma clang loop unroll(full)
+	for (int i = 1; i < FOLDS; ++i)
+		f[i] = load_folded(p + 64 * (i - 1));
+	p += 64 * (FOLDS - 1);
+	for (size_t line = (rest + 63) / 64; line; --line, p += 64)
+		next_line(f, k, p);
+	for (size_t unit = (units - FOLDS) % GROUP; unit; --unit, p += 64, w += 8) {
+		next_line(f, k, p);
+		next_word(c, w, stream);
+	}
+	for (end = w + 8 * ((units - FOLDS) / GROUP * GROUP); w != end;
+	     w += 8 * GROUP, p += 64 * GROUP) {
+#pragma clang loop unroll(full)
+		for (int j = 0; j < GROUP; ++j) {
+			f[j % FOLDS] = fold_onto(f[j % FOLDS], k, p + 64 * j);
+			next_word(c, w + 8 * j, stream);
+			if (!map)
+				continue;
+			map_line(ahead + 64 * j, map, round_count, beyond_caches);
+			if (j % 3 == 0)
+				map_line(ahead + 64 * (GROUP + j / 3), map, round_count,
+					 beyond_caches);
+		}
+		ahead += MAP_STEP;
+	}
+#pragma clang loop unroll(full)
+	for (int j = 0; j < FOLDS; ++j)
+		next_word(c, w + 8 * j, stream);
+	if (map)
+		map_lines(ahead, units * UNIT + rest - (units - FOLDS) / GROUP * MAP_STEP, map,
+			  round_count, beyond_caches);
+#pragma clang loop unroll(full)
+	for (int i = 1; i < FOLDS; ++i)
+		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
+	sum = multiply(c[0], fused->stream[0]) ^ multiply(c[1], fused->stream[1]);
+	return _mm_crc32_u64(0, sum) ^ c[2] ^ reduce_lanes(fused->lanes, f[FOLDS - 1]);
+}
+
+/* The register over any range. */
+static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc, const uint8_t *p,
+			 size_t length)
+{
+	const size_t block = MOST_UNITS * UNIT;
+
+	for (; length >= block; length -= block, p += block)
+		crc = crc_block(constants, p, MOST_UNITS, 0, NULL, NULL, 0, 0) ^
+		      _mm_crc32_u64(0, multiply(crc, constants->fused[MOST_UNITS].block));
+	if (!length)
+		return crc;
+	crc = crc == ~0u && length < SHORT_END ? constants->ones[length]
+					       : advance_register(constants, crc, length);
+	if (length < BLOCKS_FROM)
+		return crc ^ crc_lines(constants, p, length, (length + 63) / 64);
+	return crc ^ crc_block(constants, p, length / UNIT, length % UNIT, NULL, NULL, 0, 0);
+}
+
+/* Takes the registers over ranges that all have `length` bytes, BLOCKS_FROM at least. */
+ALWAYS_INLINE void crc_blocks_equal(const struct pfs_crc_constants *constants,
+				    const struct range *ranges, size_t count, uint32_t *crc,
+				    size_t length, int fresh)
+{
+	const size_t units = length / UNIT, rest = length % UNIT;
+	const uint32_t ones = advance_register(constants, ~0u, length);
+
+	if (units > MOST_UNITS) {
+		for (size_t i = 0; i < count; ++i)
+			crc[i] = crc_long(constants, fresh ? ~0u : crc[i], ranges[i].start, length);
+		return;
+	}
+	for (size_t i = 0; i < count; ++i) {
+		uint32_t before = fresh ? ones : advance_register(constants, crc[i], length);
+
+		crc[i] =
+		    before ^ crc_block(constants, ranges[i].start, units, rest, NULL, NULL, 0, 0);
+	}
+}
+
+/* Maps a range in place and takes the register over what it becomes, in one pass over memory. */
+ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, uint32_t crc,
+				   uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+				   unsigned int round_count)
+{
+	const size_t block = MOST_UNITS * UNIT;
+	const uint64_t advance = constants->fused[MOST_UNITS].block;
+	size_t mapped = length < block ? length : block;
+	struct line_map map;
+
+	for (unsigned int r = 0; r < round_count; ++r) {
+		map.flip[r] = _mm512_set1_epi8((char)rounds->flip[r]);
+		map.add[r] = _mm512_set1_epi8((char)rounds->add[r]);
+	}
+	map_lines(p, mapped, &map, round_count, 0);
+	if (length >= PREFETCH_FROM)
+		for (; length >= 2 * block; length -= block, p += block)
+			crc = crc_block(constants, p, MOST_UNITS, 0, p + block, &map, round_count,
+					1) ^
+			      _mm_crc32_u64(0, multiply(crc, advance));
+	for (; length >= 2 * block; length -= block, p += block)
+		crc = crc_block(constants, p, MOST_UNITS, 0, p + block, &map, round_count, 0) ^
+		      _mm_crc32_u64(0, multiply(crc, advance));
+	map_lines(p + mapped, length - mapped, &map, round_count, 0);
+	return crc_long(constants, crc, p, length);
+}
+
+#endif
