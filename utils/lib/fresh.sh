@@ -25,6 +25,12 @@ mount_all() {
         touch "$system/dev/$device"
         mount --bind "/dev/$device" "$system/dev/$device"
     done
+    # What a kernel has that can make network interfaces.
+    if [[ -c /dev/net/tun ]]; then
+        mkdir "$system/dev/net"
+        touch "$system/dev/net/tun"
+        mount --bind /dev/net/tun "$system/dev/net/tun"
+    fi
     ln -s /proc/self/fd "$system/dev/fd"
     mkdir -m 1777 "$system/dev/shm"
     mount -t tmpfs -o mode=1777 tmpfs "$system/dev/shm"
