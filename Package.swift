@@ -369,3 +369,9 @@ let package = Package(
 if ProcessInfo.processInfo.environment["PACKETFS_DOCS"] == "yes" {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"))
 }
+
+// SwiftPM builds all suites as one program. Where utils/test-all needs one suite of them in another mode, it names it, and nothing else
+// is built.
+if let suite = ProcessInfo.processInfo.environment["PACKETFS_SUITE"] {
+    package.targets.removeAll { $0.type == .test && $0.name != suite }
+}
