@@ -46,14 +46,19 @@ public struct Tool: Sendable {
     public final class Running {
         /// Its process.
         public let process = Process()
+        /// What holds it, which must be there for as long as the tool runs.
+        private let hold: HeldRun?
         private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-test-\(UUID())")
 
-        fileprivate init(_ whole: [String], environment: [String: String], input: FileHandle) throws {
+        fileprivate init(
+            _ whole: [String], environment: [String: String], input: FileHandle, hold: HeldRun?
+        ) throws {
+            self.hold = hold
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             process.executableURL = URL(fileURLWithPath: whole[0])
             process.arguments = Array(whole.dropFirst())
             process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-                .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+                .merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }.merging(hold?.environment ?? [:]) { $1 }
             process.standardInput = input
             process.standardOutput = try sink("out")
             process.standardError = try sink("err")
@@ -74,6 +79,16 @@ public struct Tool: Sendable {
         /// What has been written to standard output so far.
         public var outputSoFar: String {
             (try? String(contentsOf: folder.appendingPathComponent("out"), encoding: .utf8)) ?? ""
+        }
+
+        /// Waits until something holds; whether it did while the tool ran, within a time in which the slowest machine gets there.
+        public func waits(until holds: () throws -> Bool) rethrows -> Bool {
+            let deadline = Date(timeIntervalSinceNow: 60)
+            while try !holds() {
+                if !process.isRunning || Date() > deadline { return try holds() }
+                usleep(1000)
+            }
+            return true
         }
 
         /// Whether it ended within that time.
@@ -114,12 +129,12 @@ public struct Tool: Sendable {
         let errors: String
     }
 
-    /// Starts the tool. `wrapper` is a command to which the tool and `arguments` are added.
+    /// Starts the tool. `wrapper` is a command to which the tool and `arguments` are added; `hold` is where it waits for the test.
     public func start(
         _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = [],
-        input: FileHandle = .nullDevice
+        input: FileHandle = .nullDevice, hold: HeldRun? = nil
     ) throws -> Running {
-        try Running(wrapper + [path] + arguments, environment: environment, input: input)
+        try Running(wrapper + [path] + arguments, environment: environment, input: input, hold: hold)
     }
 
     /// Runs the tool to its end.
@@ -128,6 +143,37 @@ public struct Tool: Sendable {
         input: FileHandle = .nullDevice
     ) throws -> Result {
         try start(arguments, environment: environment, wrapper: wrapper, input: input).finish()
+    }
+}
+
+/// A hold at which a tool waits for a test: `PACKETFS_TEST_HOLD`, see CONTRIBUTING.md. It goes with this object.
+public final class HeldRun {
+    private let path = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-hold-\(UUID())").path
+    /// What the tool needs in its environment.
+    public let environment: [String: String]
+
+    /// A hold of every ring that has got so many records.
+    public init(records: Int) throws {
+        try Data().write(to: URL(fileURLWithPath: path))
+        environment = ["PACKETFS_TEST_HOLD": "\(records):\(path)"]
+    }
+
+    deinit { release() }
+
+    /// Waits until so many rings hold.
+    public func wait(for rings: Int, _ running: Tool.Running) throws {
+        let isHeld = running.waits {
+            (FileManager.default.contents(atPath: path) ?? Data()).count { $0 == UInt8(ascii: "\n") } == rings
+        }
+        guard isHeld else { throw NeverHeld(errors: running.errorsSoFar) }
+    }
+
+    /// Lets the tool go on.
+    public func release() { unlink(path) }
+
+    /// A tool that did not come to its hold.
+    public struct NeverHeld: Error {
+        let errors: String
     }
 }
 
@@ -140,6 +186,13 @@ public enum Processes {
     public static func isAlive(_ pid: pid_t) -> Bool {
         guard let status = status(of: pid) else { return false }
         return status.state != "Z" && status.state != "X"
+    }
+
+    /// How often a process has gone to sleep of its own accord: each time it looks at the world anew.
+    public static func sleeps(of pid: pid_t) -> Int {
+        let name = "voluntary_ctxt_switches:\t"
+        let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+        return text.split(separator: "\n").first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) } ?? 0
     }
 
     /// The process that started a process, or took it over.

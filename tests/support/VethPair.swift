@@ -112,12 +112,12 @@ public enum Command {
 extension Tool.Running {
     /// Waits until standard error holds `text` so many times; false when the tool ended before, or took more than 60 s.
     public func says(_ text: String, times: Int = 1) -> Bool {
-        let deadline = Date(timeIntervalSinceNow: 60)
-        while errorsSoFar.components(separatedBy: text).count <= times {
-            if !process.isRunning || Date() > deadline { return false }
-            usleep(2000)
-        }
-        return true
+        waits { errorsSoFar.components(separatedBy: text).count > times }
+    }
+
+    /// Waits until standard error holds `text` so many times more than now; otherwise as ``says(_:times:)``.
+    public func saysAgain(_ text: String, times: Int = 1) -> Bool {
+        says(text, times: errorsSoFar.components(separatedBy: text).count - 1 + times)
     }
 }
 

@@ -1,6 +1,7 @@
 import CPacketFSShims
 import PacketFSMemory
 import PacketFSRing
+import PacketFSTools
 import SystemPackage
 
 /// Where the records of one pcore come from.
@@ -23,6 +24,9 @@ final class Lane<Source: RecordSource> {
     private let lowWater: Int
     /// Whether the ring is being filled: from when it was found below the low-water mark until it is full.
     @exclusivity(unchecked) private var isFilling = true
+    #if DEBUG
+        @exclusivity(unchecked) private var hold: TestHold?
+    #endif
 
     /// The descriptor that the pcore inherits to attach to the ring.
     var descriptor: FileDescriptor { region.fileDescriptor }
@@ -33,15 +37,20 @@ final class Lane<Source: RecordSource> {
             byteCount: Int(geometry.regionByteCount), name: "pfs-ring", numa: numa)
         try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
         let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
-        self.init(region: region, ring: ring, source: source, lowWater: lowWater)
+        try self.init(region: region, ring: ring, source: source, lowWater: lowWater)
     }
 
     /// Takes over a ring in which the producer's role is attached already.
-    init(region: consuming SharedRegion, ring: consuming RingProducer, source: Source, lowWater: Int) {
+    init(
+        region: consuming SharedRegion, ring: consuming RingProducer, source: Source, lowWater: Int
+    ) throws(ToolError) {
         self.region = region
         self.ring = ring
         self.source = source
         self.lowWater = lowWater
+        #if DEBUG
+            hold = try TestHold.fromEnvironment()
+        #endif
     }
 
     /// Fills the ring with up to `count` records, and wakes the pcore if it sleeps.
@@ -50,6 +59,9 @@ final class Lane<Source: RecordSource> {
     /// cache lines of the indices, busy for nothing.
     /// - Returns: how many.
     func produce(atMost count: Int) throws(RingError) -> Int {
+        #if DEBUG
+            let count = hold?.allowed(of: count) ?? count
+        #endif
         if !isFilling {
             guard ring.count < lowWater else { return 0 }
             isFilling = true
@@ -67,6 +79,9 @@ final class Lane<Source: RecordSource> {
             made += 1
         }
         if made > 0 { ring.notifyConsumer() }
+        #if DEBUG
+            hold?.count(made)
+        #endif
         return made
     }
 

@@ -111,18 +111,3 @@ public struct RunOutcome: Sendable {
             baselineMegabytesPerSecond: baseline, cpuCount: Set(pcores.map(\.cpu)).count, isa: isa)
     }
 }
-
-#if DEBUG
-    import Glibc
-
-    /// Faults that tests plant. Debug builds only: a release build has no way to falsify a result.
-    enum TestHooks {
-        /// With `PFS_TEST_CORRUPT=total`, spoils the first total (or the byte count of a program without one).
-        static func corrupt(_ block: PCoreBlock) {
-            guard getenv("PFS_TEST_CORRUPT") != nil else { return }
-            let snapshot = block.latest
-            if block.totalCount > 0 { snapshot[total: 0] ^= 1 }
-            snapshot[.bytes] += 1
-        }
-    }
-#endif

@@ -5,10 +5,8 @@ import ToolTesting
 extension MPIJobs {
     @Suite("Journal", .serialized)
     struct JournalTests {
-        static let shape = ["--block", "64", "--chunk", "64K"]
-
-        private func input(_ place: Workplace, _ attempt: Int) throws -> String {
-            try place.file("in", randomBytes((2 << 20) << attempt, seed: 51))
+        private func input(_ place: Workplace) throws -> String {
+            try place.file("in", randomBytes(2 << 20, seed: 51))
         }
 
         /// What a job is killed by.
@@ -16,17 +14,16 @@ extension MPIJobs {
 
         @Test(
             "Killed at any moment, a job goes on where it was, and ends as if nothing had been",
-            arguments: [(Blow.rank0, 1, true), (.another, 6, false), (.everything, 11, true), (.everything, 2, false)])
+            arguments: [(Blow.rank0, 1, true), (.another, 2, false), (.everything, 3, true), (.everything, 1, false)])
         func resume(blow: Blow, chunks: Int, isDigests: Bool) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
             let output = isDigests ? ["--digests", place.path("result")] : ["--out", place.path("result")]
-            let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"] + Self.shape
+            let file = try input(place)
+            let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"]
             let journal = ["--journal", place.path("journal")]
-            let job = try HeldJob(hosts, [2, 2], holding: 2, isAtWork: { place.journalledChunks() > 0 }) { attempt in
-                [try input(place, attempt)] + program + output + journal
-            }
-            #expect(job.waits { place.journalledChunks() >= chunks })
+            let job = try HeldJob(hosts, [2, 2], chunks: chunks, [file] + program + output + journal)
+            #expect(job.running.waits { place.journalledChunks() == 4 * chunks })
             switch blow {
             case .rank0: try kill(job.rank(0).pid, SIGKILL)
             case .another: try kill(job.rank(3).pid, SIGKILL)
@@ -37,16 +34,15 @@ extension MPIJobs {
             #expect(hosts.leftovers(after: 30).isEmpty)
             #expect(!FileManager.default.fileExists(atPath: place.path("result")), "no result before all is done")
 
-            let file = place.path("in")
-            let refused = try hosts.run([1, 1], [file] + program + output + journal)
+            let again = [file] + program + HeldJob.shape + output + journal
+            let refused = try hosts.run([1, 1], again)
             #expect(refused.status == 64 || refused.status == 73, "\(refused)")
             #expect(refused.errors.contains("--resume"), "\(refused)")
-            let resumed = try hosts.run([1, 2], [file] + program + output + journal + ["--resume"])
+            let resumed = try hosts.run([1, 2], again + ["--resume"])
             try #require(resumed.status == 0, "\(resumed)")
-            #expect(try resumed.result()["resumed_chunks"] as? Int ?? 0 > 0)
+            #expect(try resumed.result()["resumed_chunks"] as? Int == 4 * chunks)
             let expected = try single.run(
-                [file] + program.filter { $0 != "--chunk" && $0 != "64K" }
-                    + [isDigests ? "--digests" : "--out", place.path("expected")])
+                [file, "--block", "64"] + program + [isDigests ? "--digests" : "--out", place.path("expected")])
             #expect(try resumed.totals() == expected.totals())
             #expect(try place.bytes("result") == place.bytes("expected"))
             #expect(try place.names() == ["expected", "in", "result"])
@@ -55,10 +51,8 @@ extension MPIJobs {
         /// A folder with a file, a journal of a job that was killed, and its partial output.
         private func interrupted(_ hosts: Hosts) throws -> Workplace {
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2], holding: 1, isAtWork: { place.journalledChunks() > 0 }) { attempt in
-                [try input(place, attempt)] + arguments(place)
-            }
-            #expect(job.waits { place.journalledChunks() > 3 })
+            let job = try HeldJob(hosts, [2], chunks: 2, [try input(place)] + arguments(place))
+            #expect(job.running.waits { place.journalledChunks() == 4 })
             for member in hosts.processes() { kill(member.pid, SIGKILL) }
             #expect(try job.running.finish().status != 0)
             #expect(hosts.leftovers(after: 30).isEmpty)
@@ -67,7 +61,6 @@ extension MPIJobs {
 
         private func arguments(_ place: Workplace) -> [String] {
             ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result"), "--journal", place.path("journal")]
-                + Self.shape
         }
 
         @Test("A damaged journal is refused, or its sound part used: what comes out is right")
@@ -97,7 +90,7 @@ extension MPIJobs {
                 }
                 _ = try place.file("journal", bytes)
                 for (name, content) in kept { _ = try place.file(name, content) }
-                let result = try hosts.run([2], [file, "--resume"] + arguments(place))
+                let result = try hosts.run([2], [file, "--resume"] + arguments(place) + HeldJob.shape)
                 if result.status == 0 {
                     #expect(try place.bytes("result") == expected, "\(index) at \(position)")
                     try place.remove("result")
@@ -126,7 +119,7 @@ extension MPIJobs {
             }
             let other = try place.file("other", randomBytes(place.size("in"), seed: 1))
             let out = ["--out", place.path("result")]
-            let shape = Self.shape
+            let shape = HeldJob.shape
             try refuse([other, "--prog", "add:3,crc32c,xor:7"] + out + shape, "another file")
             try refuse([file, "--prog", "add:4,crc32c,xor:7"] + out + shape, "another program")
             try refuse(
@@ -145,8 +138,8 @@ extension MPIJobs {
         func fresh() throws {
             let hosts = try Hosts(["solo"])
             let place = try Workplace()
-            let file = try input(place, 0)
-            let result = try hosts.run([3], [file, "--resume", "--json"] + arguments(place))
+            let file = try input(place)
+            let result = try hosts.run([3], [file, "--resume", "--json"] + arguments(place) + HeldJob.shape)
             #expect(result.status == 0, "\(result)")
             #expect(try result.result()["resumed_chunks"] as? Int == 0)
             #expect(try place.names() == ["in", "result"])
@@ -156,11 +149,12 @@ extension MPIJobs {
         func twoJobs() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let program = ["--prog", "add:3,crc32c,xor:7", "--out", place.path("result")] + Self.shape
-            let job = try HeldJob(hosts, [1, 1], holding: 1, isAtWork: { place.hasPartial(of: "result") }) { attempt in
-                [try input(place, attempt)] + program
-            }
-            let second = try hosts.run([1, 1], [place.path("in")] + program)
+            let arguments = [
+                try input(place), "--prog", "add:3,crc32c,xor:7", "--out", place.path("result"),
+            ]
+            let job = try HeldJob(hosts, [1, 1], arguments)
+            #expect(job.running.waits { place.hasPartial(of: "result") })
+            let second = try hosts.run([1, 1], arguments + HeldJob.shape)
             #expect(second.status == 0, "\(second)")
             job.release()
             let first = try job.running.finish()

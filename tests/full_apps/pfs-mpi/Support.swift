@@ -82,7 +82,8 @@ extension Hosts {
     /// Starts a job as its user would, from the first host: `layout` is the number of ranks on each. What Open MPI leaves behind
     /// when it is killed itself stands in the hosts' folder. Ranks have time to end properly only if mpirun `isPatient`.
     func start(
-        _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:]
+        _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:],
+        hold: HeldRun? = nil
     ) throws -> Tool.Running {
         let places = zip(names, layout).filter { $1 > 0 }.map { "\($0):\($1)" }.joined(separator: ",")
         var command = [
@@ -96,11 +97,12 @@ extension Hosts {
             // Seconds between SIGTERM and SIGKILL; mpirun waits through them several times.
             "--mca", "odls_base_sigkill_timeout", isPatient ? "2" : "0",
         ]
-        for name in environment.keys.sorted() { command += ["-x", name] }
+        let passed = environment.merging(hold?.environment ?? [:]) { $1 }
+        for name in passed.keys.sorted() { command += ["-x", name] }
         return try Tool(path: "/usr/bin/env").start(
             command + [tool.path] + arguments,
             environment: self.environment.merging(Self.asRoot) { $1 }.merging(environment) { $1 },
-            wrapper: wrapper(names[0]))
+            wrapper: wrapper(names[0]), hold: hold)
     }
 
     /// Runs a job to its end.
@@ -156,55 +158,29 @@ extension Hosts.Member {
     }
 }
 
-/// Every job was over before anything could be done to it.
-struct TooQuick: Error {}
-
-/// A job that cannot end: the pcores of one of its ranks are stopped, while it is at work.
+/// A job that cannot end before it is told to: each of its ranks, which has one pcore, holds once that has got some records.
 struct HeldJob {
+    /// A chunk of 64 KiB is two records.
+    static let shape = ["--block", "64", "--chunk", "64K"]
+
     let running: Tool.Running
     let hosts: Hosts
-    private let held: [Hosts.Member]
+    private let hold: HeldRun
 
-    /// Starts a job of `layout`, one pcore a rank, and stops those of `rank` once `isAtWork`: when a first chunk has been finished.
-    /// Were all over by then, another is started: `attempt` is told how often that has happened.
+    /// Starts a job of `layout` with a chunk as ``shape`` says, and returns once every rank has got `chunks` chunks and holds with another
+    /// one, which it has claimed. The input must have more chunks than all of that.
     init(
-        _ hosts: Hosts, _ layout: [Int], holding rank: Int, isPatient: Bool = false, isAtWork: () throws -> Bool,
-        attempt: (Int) throws -> [String]
+        _ hosts: Hosts, _ layout: [Int], chunks: Int = 1, isPatient: Bool = false, _ arguments: [String]
     ) throws {
-        for number in 0..<5 {
-            let running = try hosts.start(layout, attempt(number) + ["--pcores", "1"], isPatient: isPatient)
-            let deadline = Date(timeIntervalSinceNow: 60)
-            while running.process.isRunning, Date() < deadline {
-                guard try isAtWork() else {
-                    usleep(500)
-                    continue
-                }
-                let held = hosts.pcores().filter { $0.rank == rank }
-                for pcore in held { kill(pcore.pid, SIGSTOP) }
-                // All of them are there still: none is at its end.
-                guard !held.isEmpty, hosts.pcores().count == layout.reduce(0, +), try isAtWork() else { break }
-                (self.running, self.hosts, self.held) = (running, hosts, held)
-                return
-            }
-            for pcore in hosts.pcores() { kill(pcore.pid, SIGCONT) }
-            let result = try running.finish()
-            try #require(result.status == 0, "\(result)")
-        }
-        throw TooQuick()
+        hold = try HeldRun(records: 2 * chunks)
+        running = try hosts.start(
+            layout, arguments + Self.shape + ["--pcores", "1"], isPatient: isPatient, hold: hold)
+        self.hosts = hosts
+        try hold.wait(for: layout.reduce(0, +), running)
     }
 
     /// Lets it go on.
-    func release() { for pcore in held { kill(pcore.pid, SIGCONT) } }
-
-    /// Waits until something holds; whether it did within a minute, and the job went on until then.
-    func waits(until holds: () throws -> Bool) rethrows -> Bool {
-        let deadline = Date(timeIntervalSinceNow: 60)
-        while try !holds() {
-            if !running.process.isRunning || Date() > deadline { return false }
-            usleep(1000)
-        }
-        return true
-    }
+    func release() { hold.release() }
 
     /// The rank's own process.
     func rank(_ number: Int) throws -> Hosts.Member {

@@ -5,12 +5,19 @@ import ToolTesting
 extension MPIJobs {
     @Suite("Trouble", .serialized)
     struct TroubleTests {
-        /// Work for a job that is to be disturbed.
-        static let block = ["--block", "64", "--chunk", "64K"]
+        private func input(_ place: Workplace) throws -> String {
+            try place.file("in", randomBytes(2 << 20, seed: 41))
+        }
 
-        /// A file that is the larger the more often a smaller one was not enough.
-        private func input(_ place: Workplace, _ attempt: Int) throws -> String {
-            try place.file("in", randomBytes((2 << 20) << attempt, seed: 41))
+        /// A job that holds after some chunks have been written in part.
+        private func heldWriter(_ hosts: Hosts, _ layout: [Int], _ place: Workplace, _ more: String...) throws
+            -> HeldJob
+        {
+            let job = try HeldJob(
+                hosts, layout, isPatient: true,
+                [try input(place), "--prog", "add:1,fnv", "--out", place.path("out")] + more)
+            #expect(job.running.waits { place.hasPartial(of: "out") })
+            return job
         }
 
         @Test("Bad input ends with the right code, and says once what is wrong")
@@ -78,11 +85,7 @@ extension MPIJobs {
         func killedRank() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(
-                hosts, [2, 2], holding: 1, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
-            ) { attempt in
-                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
-            }
+            let job = try heldWriter(hosts, [2, 2], place)
             let victim = try job.rank(3)
             #expect(victim.host == "beta")
             kill(victim.pid, SIGKILL)
@@ -97,11 +100,7 @@ extension MPIJobs {
         func killedPCore() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(
-                hosts, [1, 2], holding: 0, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
-            ) { attempt in
-                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
-            }
+            let job = try heldWriter(hosts, [1, 2], place)
             for pcore in hosts.pcores() where pcore.rank == 2 { kill(pcore.pid, SIGKILL) }
             let result = try job.running.finish()
             #expect(result.status == 71, "\(result)")
@@ -116,22 +115,29 @@ extension MPIJobs {
         func replacedPCore(steps: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let program = ["--prog", steps, "--json", "--block", "64"]
+            let program = ["--prog", steps, "--json"]
             func output(_ name: String) -> [String] {
                 steps.hasPrefix("add") ? ["--out", place.path("\(name).out")] : []
             }
-            let job = try HeldJob(hosts, [1, 1], holding: 1, isAtWork: { place.journalledChunks() > 0 }) { attempt in
-                [
-                    try input(place, attempt), "--digests", place.path("got"), "--restart-failed", "--chunk", "64K",
-                    "--journal", place.path("journal"),
-                ] + program + output("got")
-            }
-            for pcore in hosts.pcores(on: "beta") { kill(pcore.pid, SIGKILL) }
+            let job = try HeldJob(
+                hosts, [1, 1],
+                [try input(place), "--digests", place.path("got"), "--restart-failed"] + program + output("got"))
+            // What alpha has claimed is not done before its pcore goes on, so that the job lasts, while beta's is killed at work.
+            let stopped = hosts.pcores(on: "alpha")
+            let killed = hosts.pcores(on: "beta").map(\.pid)
+            #expect(stopped.count == 1 && killed.count == 1)
+            for pcore in stopped { kill(pcore.pid, SIGSTOP) }
+            job.release()
+            usleep(.random(in: 0...20_000))
+            for pcore in killed { kill(pcore, SIGKILL) }
+            #expect(job.running.waits { hosts.pcores(on: "beta").contains { !killed.contains($0.pid) } })
+            for pcore in stopped { kill(pcore.pid, SIGCONT) }
             let result = try job.running.finish()
             try #require(result.status == 0, "\(result)")
             #expect(try result.result()["restarts"] as? Int == 1)
             let expected = try single.run(
-                [place.path("in")] + program + ["--digests", place.path("expected")] + output("expected"))
+                [place.path("in"), "--block", "64"] + program + ["--digests", place.path("expected")]
+                    + output("expected"))
             #expect(try result.totals() == expected.totals())
             if !output("got").isEmpty { #expect(try place.bytes("got.out") == place.bytes("expected.out")) }
             #expect(try place.bytes("got") == place.bytes("expected"))
@@ -143,12 +149,7 @@ extension MPIJobs {
         func cutCable() throws {
             let hosts = try Hosts(["alpha", "beta", "gamma"])
             let place = try Workplace()
-            let job = try HeldJob(
-                hosts, [1, 1, 1], holding: 0, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
-            ) { attempt in
-                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out"), "--timeout", "5"]
-                    + Self.block
-            }
+            let job = try heldWriter(hosts, [1, 1, 1], place, "--timeout", "5")
             try hosts.setCable(of: "gamma", isCut: true)
             let result = try job.running.finish()
             #expect(result.status == 71, "\(result)")
@@ -163,12 +164,13 @@ extension MPIJobs {
         func otherwiseMeanwhile(io: String, what: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(hosts, [1, 1], holding: 0, isAtWork: { place.journalledChunks() > 0 }) { attempt in
+            let job = try HeldJob(
+                hosts, [1, 1],
                 [
-                    try input(place, attempt), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests"),
+                    try input(place), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests"),
                     "--journal", place.path("journal"),
-                ] + Self.block
-            }
+                ])
+            #expect(job.running.waits { place.journalledChunks() == 2 })
             if what == "shrinks" {
                 #expect(truncate(place.path("in"), 5) == 0)
             } else {
@@ -188,11 +190,7 @@ extension MPIJobs {
         func interrupted() throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(
-                hosts, [1, 1], holding: 1, isPatient: true, isAtWork: { place.hasPartial(of: "out") }
-            ) { attempt in
-                [try input(place, attempt), "--prog", "add:1,fnv", "--out", place.path("out")] + Self.block
-            }
+            let job = try heldWriter(hosts, [1, 1], place)
             for member in hosts.processes() where member.command.first == "mpirun" { kill(member.pid, SIGINT) }
             let result = try job.running.finish()
             #expect(result.status != 0, "\(result)")

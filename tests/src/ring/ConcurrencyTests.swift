@@ -249,27 +249,29 @@ struct ConcurrencyTests {
 struct TakeOverTests {
     @Test("Attaching wakes a sleeper whose announcement somebody took back before dying", arguments: Ring.Role.allCases)
     func owedWake(role: Ring.Role) throws {
-        let region = try TestRegion(slots: 4, slabByteCount: 256)
         // The words on which the other role sleeps: consumer_sleeps and producer_sleeps of the header.
         let offset = role == .producer ? 132 : 260
-        let bell = Doorbell((region.base + offset).assumingMemoryBound(to: Atomic<UInt32>.self))
-        try together([
-            {
-                bell.arm()
-                guard bell.sleep(timeout: .seconds(20)) == .rung else { throw Failure("nobody woke the sleeper") }
-            },
-            {
-                let word = (region.base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
-                while word.pointee.load(ordering: .relaxed) == 0 { usleep(1000) }
-                // Asleep by now, most likely; if not, it sees the 0 and does not sleep.
-                usleep(50_000)
-                word.pointee.store(0, ordering: .relaxed)
-                switch role {
-                case .producer: _ = try region.producer()
-                case .consumer: _ = try region.consumer()
-                }
-            },
-        ])
+        // At any moment: before the sleeper has fallen asleep, when it sees the 0 and does not, or after.
+        for round in 0..<50 {
+            let region = try TestRegion(slots: 4, slabByteCount: 256)
+            let bell = Doorbell((region.base + offset).assumingMemoryBound(to: Atomic<UInt32>.self))
+            try together([
+                {
+                    bell.arm()
+                    guard bell.sleep(timeout: .seconds(60)) == .rung else { throw Failure("nobody woke the sleeper") }
+                },
+                {
+                    let word = (region.base + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
+                    while word.pointee.load(ordering: .relaxed) == 0 { usleep(100) }
+                    usleep(UInt32(100 * round))
+                    word.pointee.store(0, ordering: .relaxed)
+                    switch role {
+                    case .producer: _ = try region.producer()
+                    case .consumer: _ = try region.consumer()
+                    }
+                },
+            ])
+        }
     }
 }
 

@@ -81,19 +81,27 @@ struct SweepTests {
         #expect(try shop.text("logs/plots/scaling.svg").contains("xor:255,add:7,counteq:0"))
     }
 
-    /// As `small`, but each run takes a fifth of a second.
-    static let slow = small.replacing("records = 3", with: "duration = 0.2")
-
-    /// Starts the sweep, ends it by `signal` once some runs are done, and gives the number of those.
-    private func interrupted(_ shop: Workshop, _ arguments: [String], by signal: Int32) throws -> (Tool.Result, Int) {
+    /// Starts the sweep with a runner whose third run holds and does not end, and ends it by `signal` then.
+    private func interrupted(_ shop: Workshop, _ arguments: [String], by signal: Int32) throws -> Tool.Result {
+        try shop.write("", to: "hold")
+        try shop.write("", to: "started")
+        let folder = shop.folder.path
+        try shop.write(
+            """
+            #!/bin/sh
+            case "$*" in *--json*)
+                echo run >> \(folder)/started
+                [ "$(wc -l < \(folder)/started)" -le 2 ] || export PACKETFS_TEST_HOLD=2:\(folder)/hold ;;
+            esac
+            exec \(Workshop.runner) "$@"
+            """, to: "runner")
+        #expect(chmod(folder + "/runner", 0o755) == 0)
         let running = try shop.start(arguments)
-        func done() -> Int {
-            ((try? shop.text("o/sweep.jsonl")) ?? "").split(separator: "\n").filter { $0.contains("\"figures\"") }.count
-        }
-        let deadline = Date(timeIntervalSinceNow: 60)
-        while done() < 2, running.process.isRunning, Date() < deadline { usleep(2000) }
+        #expect(try running.waits { try !shop.text("hold").isEmpty }, "\(running.errorsSoFar)")
         kill(running.process.processIdentifier, signal)
-        return (try running.finish(), done())
+        let result = try running.finish()
+        #expect(unlink(folder + "/hold") == 0)
+        return result
     }
 
     @Test(
@@ -101,10 +109,11 @@ struct SweepTests {
         arguments: [SIGINT, SIGTERM, SIGKILL])
     func resumed(signal: Int32) throws {
         let shop = try Workshop()
-        try shop.write(Self.slow, to: "s.toml")
-        let (first, done) = try interrupted(shop, sweep("s.toml", "--out", "o"), by: signal)
+        let done = 2
+        try shop.write(Self.small, to: "s.toml")
+        let command = [Workshop.sweep, "--tool", shop.folder.path + "/runner", "s.toml", "--out", "o"]
+        let first = try interrupted(shop, command, by: signal)
         #expect(first.status + (first.wasSignalled ? 128 : 0) == 128 + signal, "\(first.errors)")
-        #expect(done >= 2 && done < 8)
         if signal == SIGKILL {
             // As a machine leaves it that went down in the middle of a line.
             let torn = try shop.text("o/sweep.jsonl") + "{\"settings\": {\"pcores\": 1, \"prog"
@@ -114,7 +123,7 @@ struct SweepTests {
             #expect(try shop.table("o/sweep.csv").count == done, "what was done is reported")
             #expect(try shop.text("o/report.html").contains("\(8 - done) still to be done"))
         }
-        let second = try shop.run(sweep("s.toml", "--out", "o"))
+        let second = try shop.run(command)
         #expect(second.status == 0, "\(second.errors)")
         #expect(second.errors.contains("\(done) runs of 8 are done already"), "\(second.errors)")
         #expect(try runs(shop, "o/sweep.csv") == Self.smallRuns)

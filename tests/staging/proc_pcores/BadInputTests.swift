@@ -102,6 +102,13 @@ struct BadInputTests {
         #expect(result.errors.contains("PACKETFS_FORCE_ISA is \"mmx\""))
     }
 
+    @Test("A hold for tests that is none", arguments: ["", "10", "ten:file", "-1:file", "10:"])
+    func badHold(value: String) throws {
+        let result = try tool.run(quick, environment: ["PACKETFS_TEST_HOLD": value])
+        #expect(result.status == 64, "\(result)")
+        #expect(result.errors.contains("PACKETFS_TEST_HOLD=\(value): must be RECORDS:FILE"), "\(result)")
+    }
+
     @Test("A result that cannot be written")
     func fullOutput() throws {
         let result = try tool.run(

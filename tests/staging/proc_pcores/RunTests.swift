@@ -90,7 +90,7 @@ struct RunTests {
     func corruption(program: String) throws {
         let result = try tool.run(
             quick + ["--records", "3", "--verify", "--json", "--prog", program],
-            environment: ["PFS_TEST_CORRUPT": "total"])
+            environment: ["PACKETFS_TEST_CORRUPT": "total"])
         #expect(result.status == 65)
         #expect(try result.result()["verified"] as? Bool == false)
         #expect(result.errors.contains("pcore 0"), "the first difference is named: \(result.errors)")

@@ -118,7 +118,8 @@ struct HostileTests {
         let tx = try place.tx(["--records", "300", "--patience", "3"] + arguments)
         let consumer = try FakeConsumer(place)
         try work(consumer)
-        let result = try tx.finish()
+        // It stays attached.
+        let result = try withExtendedLifetime(consumer) { try tx.finish() }
         #expect(!result.wasSignalled, "\(result)")
         #expect(try place.names == [])
         return result
@@ -152,7 +153,7 @@ struct HostileTests {
 
     @Test("A consumer that takes nothing, and one whose index cannot be")
     func idle() throws {
-        let idle = try transmit([]) { _ in usleep(4_000_000) }
+        let idle = try transmit([]) { _ in }
         #expect(idle.status == 71 && idle.errors.contains("has taken nothing"), "\(idle)")
         let corrupt = try transmit([]) { consumer in
             for _ in 0..<1000 {

@@ -1,4 +1,7 @@
 import Foundation
+import PacketFSMemory
+import PacketFSRing
+import SystemPackage
 import Testing
 import ToolTesting
 
@@ -21,15 +24,23 @@ final class Place: Sendable {
     private var common: [String] { ["--shm", "s", "--dir", path, "--json"] }
 
     /// Starts a transmitter of a small blob.
-    func tx(_ arguments: [String]) throws -> Tool.Running {
+    func tx(_ arguments: [String], hold: HeldRun? = nil) throws -> Tool.Running {
         let size = arguments.contains("--blob-mb") || arguments.contains("--blob") ? [] : ["--blob-mb", "1"]
-        return try transmitter.start(common + size + arguments)
+        return try transmitter.start(common + size + arguments, hold: hold)
     }
     func tx(_ arguments: String...) throws -> Tool.Running { try tx(arguments) }
 
     /// Starts a receiver.
     func rx(_ arguments: [String]) throws -> Tool.Running { try receiver.start(common + arguments) }
     func rx(_ arguments: String...) throws -> Tool.Running { try rx(arguments) }
+
+    /// Entries of the ring that the receiver is done with, the beginning of the stream among them.
+    var takenEntries: UInt32 {
+        get throws {
+            let region = try SharedRegion.open(named: "s.pfs-ring", in: FilePath(path))
+            return try RingSnapshot(reading: region.fileDescriptor).tail
+        }
+    }
 
     /// Waits until a file of that name is there.
     func await(_ name: String) throws {

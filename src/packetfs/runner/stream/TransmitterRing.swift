@@ -123,7 +123,7 @@ final class TransmitterRing {
         name.isKept = configuration.keeps
         return .usable(
             TransmitterRing(
-                lane: Lane(
+                lane: try Lane(
                     region: region, ring: ring, source: StreamRecords(configuration.run),
                     lowWater: lowWater(geometry, configuration)),
                 watch: watch, wasThere: true, name: name))
@@ -160,7 +160,7 @@ final class TransmitterRing {
         let name = TemporaryName(place.ringPath, region.fileDescriptor, isKept: configuration.keeps)
         let watch = PeerWatch(file: region.fileDescriptor, isDevice: false, role: .consumer)
         return TransmitterRing(
-            lane: Lane(
+            lane: try Lane(
                 region: region, ring: ring, source: StreamRecords(configuration.run),
                 lowWater: lowWater(geometry, configuration)),
             watch: watch, wasThere: wasThere, name: name)
@@ -191,7 +191,7 @@ final class TransmitterRing {
         let info = try device.info()
         let geometry = try RingGeometry(slots: info.slots, slabByteCount: info.slabByteCount)
         return TransmitterRing(
-            lane: Lane(
+            lane: try Lane(
                 region: region, ring: ring, source: StreamRecords(configuration.run),
                 lowWater: lowWater(geometry, configuration)),
             watch: PeerWatch(file: device.descriptor, isDevice: true, role: .consumer), wasThere: wasThere, name: nil)
