@@ -89,7 +89,7 @@ struct TroubleTests {
         #expect(packets.status == 0, "\(packets)")
         #expect(try packets.number("frames") == 500)
 
-        let datagrams = try pair.sendDatagrams(["--len", "100", "--duration", "0.3", "--pps", "1000"])
+        let datagrams = try pair.sendDatagrams(["--len", "100", "--count", "300", "--pps", "1000"])
         #expect(datagrams.status == 0, "\(datagrams)")
         #expect(try datagrams.number("refused") > 0)
         #expect(datagrams.output.contains("nobody listens at 10.97.0.2:9009"))

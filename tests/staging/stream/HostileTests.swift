@@ -305,7 +305,7 @@ struct HostileTests {
     func scribble(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let place = try Place()
-        let tx = try place.tx("--duration", "1", "--patience", "2", "--prog", "xor:1,fnv")
+        let tx = try place.tx("--duration", "5", "--patience", "2", "--prog", "xor:1,fnv")
         let rx = try place.rx("--patience", "2")
         try rx.await("receiving")
         let region = try SharedRegion.open(named: "s.pfs-ring", in: FilePath(place.path))
