@@ -9,6 +9,7 @@
 
 #include "crc32c_fold.h"
 #include "pass.h"
+#include "vector.h"
 
 /*
  * An iteration of the fused loop: 64 bytes are folded FOLDS times while each of four streams takes
@@ -116,7 +117,7 @@ ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, ui
 	const size_t block = LONG_ITERATIONS * STEP;
 	size_t mapped = length < block ? length : block;
 
-	pass_range(p, mapped, rounds, round_count, NULL, 0, NULL);
+	map_range(p, mapped, rounds, round_count);
 	if (length >= PREFETCH_FROM)
 		for (; length >= 2 * block; length -= block, p += block)
 			crc = crc_block(constants, crc, p, LONG_ITERATIONS,
@@ -126,7 +127,7 @@ ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, ui
 		crc = crc_block(constants, crc, p, LONG_ITERATIONS, constants->LONG_ADVANCES[0],
 				p + block, rounds, round_count, 0);
 	if (length > mapped)
-		pass_range(p + mapped, length - mapped, rounds, round_count, NULL, 0, NULL);
+		map_range(p + mapped, length - mapped, rounds, round_count);
 	return crc_long(constants, crc, p, length);
 }
 

@@ -32,16 +32,16 @@ static void process_batch(const struct pfs_plan *plan, const struct pfs_crc_cons
 	size_t bytes = 0;
 
 	if (!in_place) {
-		pass_and_copy(ranges, count, plan, counters, each, late ? COPY_AFTER : COPY_BEFORE,
-			      scratch);
+		pass_and_copy(ranges, count, layout_of(ranges, count), plan, counters, each,
+			      late ? COPY_AFTER : COPY_BEFORE, scratch);
 		for (size_t i = 0; i < count; ++i) {
 			ranges[i].start = scratch + bytes;
 			bytes += slot_size(ranges[i].length);
 		}
 	} else if (plan->counter_count && each) {
-		pass_each(ranges, count, plan, counters);
+		pass_each(ranges, count, layout_of(ranges, count), plan, counters);
 	} else if (plan->final.count || plan->counter_count) {
-		pass(ranges, count, plan, counters);
+		pass(ranges, count, layout_of(ranges, count), plan, counters);
 	}
 	for (uint32_t l = 0; l < plan->level_count; ++l) {
 		const struct pfs_level *level = &plan->levels[l];
@@ -98,7 +98,7 @@ static NOINLINE void execute_digest(const struct pfs_plan *plan,
 				    const struct pfs_descriptor *descriptors, size_t count,
 				    struct pfs_results *results)
 {
-	_Alignas(64) uint8_t scratch[SCRATCH + 4 * VECTOR];
+	_Alignas(64) uint8_t scratch[SCRATCH + SCRATCH_SLACK];
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
 	size_t fragment = FRAGMENT;
@@ -173,23 +173,19 @@ static NOINLINE void execute_transform(const struct pfs_plan *plan, uint8_t *bas
 	while (count) {
 		size_t batch = count < BATCH ? count : BATCH;
 
-		for (size_t i = 0; i < batch; ++i) {
-			ranges[i].start = base + descriptors[i].offset;
-			ranges[i].length = descriptors[i].length;
-			if (i < AHEAD)
-				prefetch_range(ranges[i].start, ranges[i].length);
-		}
+		unsigned int layout = gather_ranges(ranges, base, descriptors, batch);
+
 		if (results->rows) {
 			uint64_t *counters = direct ? results->rows : of_batch.counters;
 
 			memset(counters, 0, batch * plan->counter_count * sizeof(*counters));
-			pass_each(ranges, batch, plan, counters);
+			pass_each(ranges, batch, layout, plan, counters);
 			if (direct)
 				results->rows += batch * plan->reducer_count;
 			else
 				write_rows(plan, results, &of_batch, batch);
 		} else {
-			pass(ranges, batch, plan, results->counters);
+			pass(ranges, batch, layout, plan, results->counters);
 		}
 		descriptors += batch;
 		count -= batch;

@@ -26,6 +26,7 @@ struct range {
 enum {
 	BATCH = 64,	     /* ranges that are digested together */
 	AHEAD = 12,	     /* how many ranges ahead memory is asked for */
+	SCRATCH_SLACK = 256, /* bytes after them that a map may reach over */
 	SCRATCH = 32 * 1024, /* bytes that are digested together: first- and second-level cache */
 	FRAGMENT = 8 * 1024, /* a longer range is cut so that bytes stay in the first-level cache */
 	FNV_FRAGMENT =

@@ -4,6 +4,7 @@
  * therefore the namespace of all static names. It defines, before it includes this:
  *  - PFS_EXECUTE: the name of its pfs_execute(), the only one that others see;
  *  - VECTOR: the bytes of a vector, 16 or 32;
+ *  - PASS_AVX512, where the pass over memory is to use vectors of 64 bytes and masks;
  *  - MULTIPLY, where there is a crc32 instruction: the bytes that a carry-less multiplication
  *    takes, 16, 32 or 64;
  *  - FNV_PLANES, where vectors of 512 bits can run FNV-1a in parallel.

@@ -21,6 +21,7 @@
 #define VECTOR 32
 #define MULTIPLY 64
 #define FNV_PLANES
+#define PASS_AVX512
 
 #ifndef PFS_INTRINSICS
 #pragma clang attribute push(__attribute__((target(PFS_TARGET(PFS_AVX512_FEATURES)))),             \

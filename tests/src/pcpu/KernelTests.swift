@@ -125,6 +125,72 @@ import Testing
             plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(kernels)")
     }
 
+    /// Kernels take ways of their own where ranges adjoin, lie at one distance, have one length or start at lines.
+    @Test(
+        arguments: KernelBuild.all,
+        ["xor:90", "counteq:0", "xor:255,add:7,counteq:0", "counteq:1,add:3,counteq:4", "xor:90,crc32c"])
+    func tablesThatLieRegularlyMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
+        var generator = SeededGenerator(seed: 14)
+        let original = randomBytes(70_000, using: &generator)
+        for count in [1, 2, 3, 4, 5, 8, 9, 63, 64, 65, 131] {
+            for length in [0, 1, 63, 64, 65, 192, 200, 320, 321, 448] {
+                for distance in [length, (length + 63) / 64 * 64, length + 1, length / 2, 0] {
+                    let start = [0, 64, 7].randomElement(using: &generator)!
+                    var table = (0..<count).map {
+                        Descriptor(offset: UInt64(start + $0 * distance), length: UInt32(length))
+                    }
+                    // Some with one that is out of line.
+                    if Int.random(in: 0..<3, using: &generator) == 0 {
+                        let odd = Int.random(in: 0..<count, using: &generator)
+                        table[odd] =
+                            Bool.random(using: &generator)
+                            ? Descriptor(offset: table[odd].offset, length: UInt32(length / 3))
+                            : Descriptor(offset: table[odd].offset + 3, length: UInt32(length))
+                    }
+                    let comment: Comment = "\(plan), \(count) of \(length) every \(distance) from \(start)"
+                    try expectReferenceResults(plan, original: original, table, comment)
+                }
+            }
+        }
+    }
+
+    /// The table of descriptors ends at, or starts after, an inaccessible page: kernels that take several descriptors at once
+    /// must not take one too many.
+    @Test(arguments: KernelBuild.all, ["xor:90", "counteq:0,add:1", "crc32c"])
+    func nothingOutsideTheTableIsRead(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
+        let memory = try GuardedMemory(atLeast: 4096)
+        var generator = SeededGenerator(seed: 15)
+        let original = randomBytes(9000, using: &generator)
+        for count in 1...130 {
+            let table = (0..<count).map { _ in
+                let length = randomLength(using: &generator, maximum: 700)
+                return Descriptor(
+                    offset: UInt64.random(in: 0...UInt64(original.count - length), using: &generator),
+                    length: UInt32(length))
+            }
+            var expectedBytes = original
+            let rows = expectedBytes.withUnsafeMutableBytes { referenceRows(plan.program, on: $0, table) }
+            let expected = columnSums(rows, width: plan.reducerCount)
+            for offset in [0, memory.bytes.count - count * MemoryLayout<Descriptor>.stride] {
+                let place = UnsafeMutableRawBufferPointer(rebasing: memory.bytes[offset...])
+                    .bindMemory(to: Descriptor.self)
+                _ = place.update(fromContentsOf: table)
+                var bytes = original
+                var totals = [UInt64](repeating: 0, count: plan.reducerCount)
+                bytes.withUnsafeMutableBytes { blob in
+                    totals.withUnsafeMutableBufferPointer {
+                        plan.execute(
+                            on: blob.baseAddress!, descriptors: UnsafeBufferPointer(rebasing: place[..<count]),
+                            totals: $0)
+                    }
+                }
+                #expect(totals == expected && bytes == expectedBytes, "\(plan), \(count) descriptors at \(offset)")
+            }
+        }
+    }
+
     /// Ranges that end at, or start after, an inaccessible page: reading or writing one byte too many crashes the test.
     @Test(arguments: KernelBuild.all, programs)
     func nothingOutsideTheDescriptorsIsTouched(kernels: KernelBuild, text: String) throws {
