@@ -51,6 +51,11 @@ public struct RandomDescriptors: Sendable {
 
     /// Writes descriptors `first`, `first + 1`, ... of the stream into `table`.
     public func fill(_ table: UnsafeMutableBufferPointer<Descriptor>, from first: UInt64) {
+        fill(table, from: first, lanes: 16)
+    }
+
+    /// The same with at most `lanes` descriptors at a time, so that tests reach the code for processors without AVX-512.
+    package func fill(_ table: UnsafeMutableBufferPointer<Descriptor>, from first: UInt64, lanes: Int32) {
         var done = 0
         while done < table.count {
             let index = first &+ UInt64(truncatingIfNeeded: done)
@@ -60,7 +65,7 @@ public struct RandomDescriptors: Sendable {
             let number = UInt32(truncatingIfNeeded: index)
             let rest = UnsafeMutableBufferPointer(rebasing: table[done..<done + count])
             let written = withUnsafePointer(to: stream) {
-                pfs_generate_descriptors($0, number, rest.baseAddress, count)
+                pfs_generate_descriptors($0, number, rest.baseAddress, count, lanes)
             }
             for position in written..<count {
                 rest.initializeElement(

@@ -72,10 +72,13 @@ struct GeneratorTests {
         let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: count + 1)
         defer { table.deallocate() }
         let guardian = Descriptor(offset: 0xDEAD, length: 0xBEEF, flags: 7)
-        table.initialize(repeating: guardian)
-        descriptors.fill(UnsafeMutableBufferPointer(rebasing: table[..<count]), from: first)
-        for index in 0..<count { #expect(table[index] == descriptors[first + UInt64(index)]) }
-        #expect(table[count] == guardian, "nothing is written beyond the table")
+        // As many at a time as the CPU can, as AVX2 can, and one by one.
+        for lanes in [16, 8, 1] as [Int32] {
+            table.initialize(repeating: guardian)
+            descriptors.fill(UnsafeMutableBufferPointer(rebasing: table[..<count]), from: first, lanes: lanes)
+            for index in 0..<count { #expect(table[index] == descriptors[first + UInt64(index)], "\(lanes) lanes") }
+            #expect(table[count] == guardian, "nothing is written beyond the table")
+        }
     }
 
     @Test("Blocks cover a region exactly once", arguments: [0, 1, 63, 64, 65, 4096, 100_000] as [UInt64])

@@ -21,9 +21,10 @@ struct pfs_descriptor_stream {
 /*
  * Writes count descriptors of 16 bytes each, from number first (modulo 2^32) on. Returns how many
  * it wrote: a multiple of 8, at most count, and 0 where this CPU or this stream is not for it; the
- * caller writes the rest.
+ * caller writes the rest. At most `lanes` are computed at a time: with AVX-512F 16, with AVX2 8;
+ * only tests ask for less than 16.
  */
 long pfs_generate_descriptors(const struct pfs_descriptor_stream *stream, uint32_t first,
-			      void *table, long count);
+			      void *table, long count, int lanes);
 
 #endif
