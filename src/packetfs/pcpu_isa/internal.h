@@ -7,7 +7,13 @@
 
 #include <string.h>
 
+/* Without optimisation, every inlined call has a place of its own in the caller's frame: megabytes.
+ */
+#ifdef __OPTIMIZE__
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static __attribute__((unused))
+#endif
 #define NOINLINE __attribute__((noinline))
 
 /* The constraint of an operand of an asm statement that is a vector: a register, if it has one. */

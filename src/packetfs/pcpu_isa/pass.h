@@ -66,6 +66,12 @@ ALWAYS_INLINE unsigned int layout_of(const struct range *ranges, size_t count)
 	return layout_from(ranges[0].length, distance, starts % 64, lengths, distances);
 }
 
+/*
+ * In place of a number of rounds: one that flips all bits and adds, (x ^ 255) + a. That is
+ * (a - 1) - x, one instruction instead of two, which shows where a pass counts too.
+ */
+#define NEGATE 255
+
 #ifdef PASS_AVX512
 #include "pass_range_avx512.h"
 #else
@@ -129,6 +135,7 @@ ALWAYS_INLINE void pass_ranges(const struct range *ranges, size_t count, unsigne
 #define ANY (-1)
 #define PASS_SHAPES(SHAPE)                                                                         \
 	SHAPE(0, 1, 0, NO_COPY)                                                                    \
+	SHAPE(NEGATE, 1, 0, NO_COPY)                                                               \
 	SHAPE(1, 0, 0, NO_COPY)                                                                    \
 	SHAPE(1, 1, 0, NO_COPY)                                                                    \
 	SHAPE(0, ANY, 0, NO_COPY)                                                                  \
@@ -155,6 +162,9 @@ ALWAYS_INLINE void pass_shapes(const struct range *ranges, size_t count, unsigne
 	unsigned int rounds = plan->final.count;
 	unsigned int counters = plan->counter_count;
 
+	if (rounds == 1 && counters == 1 && !each && copies == NO_COPY &&
+	    plan->final.flip[0] == 0xFF)
+		rounds = NEGATE;
 #define SHAPE(r, c, e, k)                                                                          \
 	if (each == (e) && copies == (k) && FITS(r, rounds) && FITS(c, counters)) {                \
 		pass_ranges(ranges, count, layout, plan, NUMBER(r, rounds), NUMBER(c, counters),   \

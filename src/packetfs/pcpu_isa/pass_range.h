@@ -33,7 +33,9 @@ struct map {
 ALWAYS_INLINE void prepare_map(struct map *map, const struct pfs_rounds *rounds,
 			       unsigned int round_count)
 {
-	for (unsigned int r = 0; r < round_count; ++r) {
+	if (round_count == NEGATE)
+		map->add[0] = splat(rounds->add[0] - 1);
+	for (unsigned int r = 0; r < round_count && round_count != NEGATE; ++r) {
 		map->flip[r] = splat(rounds->flip[r]);
 		map->add[r] = splat(rounds->add[r]);
 	}
@@ -42,7 +44,9 @@ ALWAYS_INLINE void prepare_map(struct map *map, const struct pfs_rounds *rounds,
 ALWAYS_INLINE void apply_map(bytes_t *x, int vectors, const struct map *map,
 			     unsigned int round_count)
 {
-	for (unsigned int r = 0; r < round_count; ++r)
+	for (int v = 0; v < vectors && round_count == NEGATE; ++v)
+		x[v] = map->add[0] - x[v];
+	for (unsigned int r = 0; r < round_count && round_count != NEGATE; ++r)
 		for (int v = 0; v < vectors; ++v)
 			x[v] = (x[v] ^ map->flip[r]) + map->add[r];
 }

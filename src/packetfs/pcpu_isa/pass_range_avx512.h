@@ -60,7 +60,9 @@ ALWAYS_INLINE void begin_counts(struct counts *counts, const uint8_t *values, un
 ALWAYS_INLINE void prepare_map(struct map *map, const struct pfs_rounds *rounds,
 			       unsigned int round_count)
 {
-	for (unsigned int r = 0; r < round_count; ++r) {
+	if (round_count == NEGATE)
+		map->add[0] = _mm512_set1_epi8((char)(rounds->add[0] - 1));
+	for (unsigned int r = 0; r < round_count && round_count != NEGATE; ++r) {
 		map->flip[r] = _mm512_set1_epi8((char)rounds->flip[r]);
 		map->add[r] = _mm512_set1_epi8((char)rounds->add[r]);
 	}
@@ -68,6 +70,8 @@ ALWAYS_INLINE void prepare_map(struct map *map, const struct pfs_rounds *rounds,
 
 ALWAYS_INLINE __m512i apply_map(__m512i x, const struct map *map, unsigned int round_count)
 {
+	if (round_count == NEGATE)
+		return _mm512_sub_epi8(map->add[0], x);
 	for (unsigned int r = 0; r < round_count; ++r)
 		x = _mm512_add_epi8(_mm512_xor_si512(x, map->flip[r]), map->add[r]);
 	return x;
