@@ -139,6 +139,9 @@ static uint64_t fnv_long(const struct pfs_fnv_constants *constants, uint64_t has
 	size_t head = PFS_FNV_UNIT - zeros;
 	size_t units = (range->length + zeros) / PFS_FNV_UNIT;
 
+	/* Such as what is left of a range that has ended before others of its batch. */
+	if (!range->length)
+		return hash;
 	if (!zeros)
 		return fnv_units(constants, hash, range->start, range->start + PFS_FNV_UNIT, units);
 	memset(first, 0, zeros);
