@@ -125,6 +125,25 @@ import Testing
             plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(kernels)")
     }
 
+    /// Ranges are digested in fragments, side by side: some of a batch have ended when others go on.
+    @Test(arguments: KernelBuild.all, ["fnv", "crc32c", "crc32c,fnv", "xor:7,fnv,xor:7", "add:3,crc32c,fnv"])
+    func rangesThatEndBeforeOthersMatchTheReference(kernels: KernelBuild, text: String) throws {
+        let plan = try kernels.plan(text)
+        var generator = SeededGenerator(seed: 16)
+        let original = randomBytes(60_000, using: &generator)
+        for count in [2, 3, 4, 7, 8, 9, 17] {
+            for longest in [2100, 9000, 40_000] {
+                let table = (0..<count).map { index in
+                    let length = index % 3 == 0 ? 0 : Int.random(in: 0...longest, using: &generator)
+                    return Descriptor(
+                        offset: UInt64.random(in: 0...UInt64(original.count - length), using: &generator),
+                        length: UInt32(length))
+                }
+                try expectReferenceResults(plan, original: original, table, "\(plan), \(table.map(\.length))")
+            }
+        }
+    }
+
     /// Kernels take ways of their own where ranges adjoin, lie at one distance, have one length or start at lines.
     @Test(
         arguments: KernelBuild.all,
