@@ -26,8 +26,11 @@
 	PFS_AVX2_FEATURES(F)                                                                       \
 	F(VPCLMULQDQ, "vpclmulqdq")
 
+/* AVX512F also lets the compiler use FMA and F16C. */
 #define PFS_AVX512_FEATURES(F)                                                                     \
 	PFS_VPCLMUL_FEATURES(F)                                                                    \
+	F(FMA, "fma")                                                                              \
+	F(F16C, "f16c")                                                                            \
 	F(AVX512F, "avx512f")                                                                      \
 	F(AVX512BW, "avx512bw")                                                                    \
 	F(AVX512DQ, "avx512dq")                                                                    \

@@ -23,7 +23,10 @@ import Testing
         let needs: [(ISA, Set<Substring>)] = [
             (.sse42, ["sse4_2", "pclmulqdq", "popcnt"]), (.avx2, ["avx", "avx2", "bmi1", "bmi2"]),
             (.vpclmul, ["vpclmulqdq"]),
-            (.avx512, ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512_vnni", "gfni"]),
+            (
+                .avx512,
+                ["fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512_vnni", "gfni"]
+            ),
         ]
         var expected: [ISA] = [.portable, .sse2]
         for (isa, flags) in needs {
@@ -42,7 +45,8 @@ import Testing
         (
             .avx512,
             [
-                PFS_FEATURE_AVX512F, PFS_FEATURE_AVX512BW, PFS_FEATURE_AVX512DQ, PFS_FEATURE_AVX512VL,
+                PFS_FEATURE_FMA, PFS_FEATURE_F16C, PFS_FEATURE_AVX512F, PFS_FEATURE_AVX512BW, PFS_FEATURE_AVX512DQ,
+                PFS_FEATURE_AVX512VL,
                 PFS_FEATURE_AVX512VBMI, PFS_FEATURE_AVX512VNNI, PFS_FEATURE_GFNI,
             ]
         ),
