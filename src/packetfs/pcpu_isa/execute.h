@@ -4,18 +4,28 @@
  *
  * Ranges are digested in batches, because the digests of one range are chains of dependent
  * instructions and only several chains at once keep a core busy. Order matters only where a program
- * writes and descriptors overlap. The pass over memory therefore runs in table order, and what
- * digests need is copied to a scratch area in the first-level cache on the way; then nothing later
- * can change it.
+ * writes and descriptors overlap. The pass over memory therefore runs in table order. Unless ranges
+ * are seen to lie apart, what digests need is copied to a scratch area in the first-level cache on
+ * the way; then nothing later can change it.
  */
 
+/* Whether each range begins at or after the end of the one before it, so that none overlap. */
+ALWAYS_INLINE int are_apart(const struct range *ranges, size_t count)
+{
+	for (size_t i = 1; i < count; ++i)
+		if (ranges[i].start < ranges[i - 1].start + ranges[i - 1].length)
+			return 0;
+	return 1;
+}
+
 /* Whether digests can look at the blob itself, with no copy. */
-ALWAYS_INLINE int reads_in_place(const struct pfs_plan *plan, size_t batch)
+ALWAYS_INLINE int reads_in_place(const struct pfs_plan *plan, const struct range *ranges,
+				 size_t count)
 {
 	if (plan->level_count > 1)
 		return 0;
 	if (plan->final.count)
-		return plan->first_level_is_final && batch == 1;
+		return plan->first_level_is_final && are_apart(ranges, count);
 	return plan->levels[0].step.count == 0;
 }
 
@@ -27,7 +37,7 @@ static void process_batch(const struct pfs_plan *plan, const struct pfs_crc_cons
 {
 	int each = results->rows != NULL;
 	uint64_t *counters = each ? of_batch->counters : results->counters;
-	int in_place = reads_in_place(plan, count);
+	int in_place = reads_in_place(plan, ranges, count);
 	int late = plan->final.count && plan->first_level_is_final;
 	size_t bytes = 0;
 
