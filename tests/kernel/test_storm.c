@@ -211,11 +211,17 @@ static void check_calm(void)
 
 	for (int i = 0; i < 2; i++) {
 		fd = fp_open(i ? DEVICE "1" : DEVICE);
+		/* Children of a process that was killed may still be ending. */
+		for (int wait = 0; wait < 2000 && (fp_info(fd).roles_held | fp_info(fd).mappings);
+		     wait++)
+			usleep(10000);
 		CHECK_EQ(fp_info(fd).roles_held | fp_info(fd).mappings, 0);
 		CHECK(fp_reset(fd, 0) == 0 || errno == ENXIO);
 		close(fd);
 	}
 	fd = fp_open(DEVICE);
+	for (int wait = 0; wait < 2000 && fp_info(fd).total_bytes; wait++)
+		usleep(10000);
 	CHECK_EQ(fp_info(fd).total_bytes, 0);
 	CHECK(fp_setup(fd, 1 << 20, 64, 0) == 0);
 	CHECK(fp_attach(fd, PFS_FP_ROLE_PRODUCER) == 0);
