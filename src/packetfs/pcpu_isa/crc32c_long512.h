@@ -23,9 +23,10 @@ enum {
 	MOST_UNITS = PFS_FUSED_UNITS,
 	/* Shorter ranges are folded alone: at its ends, a block has only one kind of work. */
 	BLOCKS_FROM = 600,
-	/* A line is mapped with each unit, and one more, as a unit has more bytes, with each third.
-	 */
-	MAP_STEP = 64 * (GROUP + GROUP / 3),
+	/* Longer ranges may come from memory. The hardware's prefetchers follow one stream at the
+	 * speed of memory, several at half of it; so these are folded alone. */
+	FAR_FROM = 128 * 1024,
+	FAR_STEP = 64 * FOLDS,
 };
 
 ALWAYS_INLINE void next_word(uint64_t c[STREAMS], const uint8_t *p, size_t stream)
@@ -45,48 +46,24 @@ ALWAYS_INLINE void next_line(struct folded f[FOLDS], lane_t k, const uint8_t *v)
 	f[2] = youngest;
 }
 
-/* A map in vectors: what is stored could be the plan for all that the compiler knows. */
-struct line_map {
-	__m512i flip[PFS_MAX_ROUNDS], add[PFS_MAX_ROUNDS];
-};
-
-ALWAYS_INLINE void map_line(uint8_t *p, const struct line_map *map, unsigned int round_count,
-			    int beyond_caches)
+/* Maps any number of bytes. */
+ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct map *map,
+			     unsigned int round_count)
 {
-	__m512i x = _mm512_loadu_si512(p);
-
-	if (beyond_caches)
-		__builtin_prefetch(p + PREFETCH_AHEAD);
-	for (unsigned int r = 0; r < round_count; ++r)
-		x = _mm512_add_epi8(_mm512_xor_si512(x, map->flip[r]), map->add[r]);
-	_mm512_storeu_si512(p, x);
-}
-
-/* Any number of bytes. */
-ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct line_map *map,
-			     unsigned int round_count, int beyond_caches)
-{
-	__mmask64 mask = ~(~0ull << length % 64);
-	__m512i x;
+	__mmask64 mask = first_bytes(length % 64);
 
 	for (; length >= 64; length -= 64, p += 64)
-		map_line(p, map, round_count, beyond_caches);
-	x = _mm512_maskz_loadu_epi8(mask, p);
-	for (unsigned int r = 0; r < round_count; ++r)
-		x = _mm512_add_epi8(_mm512_xor_si512(x, map->flip[r]), map->add[r]);
-	_mm512_mask_storeu_epi8(p, mask, x);
+		_mm512_storeu_si512(p, apply_map(_mm512_loadu_si512(p), map, round_count));
+	_mm512_mask_storeu_epi8(p, mask,
+				apply_map(_mm512_maskz_loadu_epi8(mask, p), map, round_count));
 }
 
 /*
  * The register, from 0, over a block: `rest` bytes, then `units` (FOLDS...MOST_UNITS). Lines come
- * first and streams last, so that the last of the streams ends where the block ends. Meanwhile,
- * where `map` is not NULL, maps as many bytes at `ahead`: memory is read, mapped and stored
- * while the other units work on bytes in the cache.
+ * first and streams last, so that the last of the streams ends where the block ends.
  */
 ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, const uint8_t *p,
-				 size_t units, size_t rest, uint8_t *ahead,
-				 const struct line_map *map, unsigned int round_count,
-				 int beyond_caches)
+				 size_t units, size_t rest)
 {
 	const struct pfs_crc_fused *fused = &constants->fused[units];
 	const lane_t next = fold_multiplier(FOLD(constants) + 64);
@@ -114,26 +91,48 @@ ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, cons
 		for (int j = 0; j < GROUP; ++j) {
 			f[j % FOLDS] = fold_onto(f[j % FOLDS], k, p + 64 * j);
 			next_word(c, w + 8 * j, stream);
-			if (!map)
-				continue;
-			map_line(ahead + 64 * j, map, round_count, beyond_caches);
-			if (j % 3 == 0)
-				map_line(ahead + 64 * (GROUP + j / 3), map, round_count,
-					 beyond_caches);
 		}
-		ahead += MAP_STEP;
 	}
 #pragma clang loop unroll(full)
 	for (int j = 0; j < FOLDS; ++j)
 		next_word(c, w + 8 * j, stream);
-	if (map)
-		map_lines(ahead, units * UNIT + rest - (units - FOLDS) / GROUP * MAP_STEP, map,
-			  round_count, beyond_caches);
 #pragma clang loop unroll(full)
 	for (int i = 1; i < FOLDS; ++i)
 		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
 	sum = multiply(c[0], fused->stream[0]) ^ multiply(c[1], fused->stream[1]);
 	return _mm_crc32_u64(0, sum) ^ c[2] ^ reduce_lanes(fused->lanes, f[FOLDS - 1]);
+}
+
+/*
+ * The register, from 0, over a multiple of FAR_STEP bytes, from the first to the last. Where `map`
+ * is not NULL, maps them and takes what they become.
+ */
+ALWAYS_INLINE uint32_t crc_stream(const struct pfs_crc_constants *constants, uint8_t *p,
+				  size_t length, const struct map *map, unsigned int round_count,
+				  int beyond_caches)
+{
+	const lane_t next = fold_multiplier(FOLD(constants) + 64);
+	const lane_t k = fold_multiplier(&constants->fold_fused);
+	struct folded f[FOLDS] = {0};
+
+	for (const uint8_t *end = p + length; p != end; p += FAR_STEP) {
+#pragma clang loop unroll(full)
+		for (int j = 0; j < FOLDS; ++j) {
+			__m512i x = _mm512_loadu_si512(p + 64 * j);
+
+			if (map) {
+				if (beyond_caches)
+					__builtin_prefetch(p + 64 * j + PREFETCH_AHEAD);
+				x = apply_map(x, map, round_count);
+				_mm512_storeu_si512(p + 64 * j, x);
+			}
+			f[j].lane[0] = fold_lane(f[j].lane[0], k) ^ x;
+		}
+	}
+#pragma clang loop unroll(full)
+	for (int i = 1; i < FOLDS; ++i)
+		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
+	return reduce_lanes(constants->fused[0].lanes, f[FOLDS - 1]);
 }
 
 /* The register over any range. */
@@ -142,8 +141,16 @@ static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc
 {
 	const size_t block = MOST_UNITS * UNIT;
 
+	if (length >= FAR_FROM) {
+		size_t whole = length / FAR_STEP * FAR_STEP;
+
+		crc = advance_register(constants, crc, whole) ^
+		      crc_stream(constants, (uint8_t *)p, whole, NULL, 0, 0);
+		p += whole;
+		length -= whole;
+	}
 	for (; length >= block; length -= block, p += block)
-		crc = crc_block(constants, p, MOST_UNITS, 0, NULL, NULL, 0, 0) ^
+		crc = crc_block(constants, p, MOST_UNITS, 0) ^
 		      _mm_crc32_u64(0, multiply(crc, constants->fused[MOST_UNITS].block));
 	if (!length)
 		return crc;
@@ -151,7 +158,7 @@ static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc
 					       : advance_register(constants, crc, length);
 	if (length < BLOCKS_FROM)
 		return crc ^ crc_lines(constants, p, length, (length + 63) / 64);
-	return crc ^ crc_block(constants, p, length / UNIT, length % UNIT, NULL, NULL, 0, 0);
+	return crc ^ crc_block(constants, p, length / UNIT, length % UNIT);
 }
 
 /* Takes the registers over ranges that all have `length` bytes, BLOCKS_FROM at least. */
@@ -170,8 +177,7 @@ ALWAYS_INLINE void crc_blocks_equal(const struct pfs_crc_constants *constants,
 	for (size_t i = 0; i < count; ++i) {
 		uint32_t before = fresh ? ones : advance_register(constants, crc[i], length);
 
-		crc[i] =
-		    before ^ crc_block(constants, ranges[i].start, units, rest, NULL, NULL, 0, 0);
+		crc[i] = before ^ crc_block(constants, ranges[i].start, units, rest);
 	}
 }
 
@@ -180,26 +186,17 @@ ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, ui
 				   uint8_t *p, size_t length, const struct pfs_rounds *rounds,
 				   unsigned int round_count)
 {
-	const size_t block = MOST_UNITS * UNIT;
-	const uint64_t advance = constants->fused[MOST_UNITS].block;
-	size_t mapped = length < block ? length : block;
-	struct line_map map;
+	const size_t whole = length / FAR_STEP * FAR_STEP;
+	struct map map;
 
-	for (unsigned int r = 0; r < round_count; ++r) {
-		map.flip[r] = _mm512_set1_epi8((char)rounds->flip[r]);
-		map.add[r] = _mm512_set1_epi8((char)rounds->add[r]);
-	}
-	map_lines(p, mapped, &map, round_count, 0);
+	prepare_map(&map, rounds, round_count);
+	crc = advance_register(constants, crc, whole);
 	if (length >= PREFETCH_FROM)
-		for (; length >= 2 * block; length -= block, p += block)
-			crc = crc_block(constants, p, MOST_UNITS, 0, p + block, &map, round_count,
-					1) ^
-			      _mm_crc32_u64(0, multiply(crc, advance));
-	for (; length >= 2 * block; length -= block, p += block)
-		crc = crc_block(constants, p, MOST_UNITS, 0, p + block, &map, round_count, 0) ^
-		      _mm_crc32_u64(0, multiply(crc, advance));
-	map_lines(p + mapped, length - mapped, &map, round_count, 0);
-	return crc_long(constants, crc, p, length);
+		crc ^= crc_stream(constants, p, whole, &map, round_count, 1);
+	else
+		crc ^= crc_stream(constants, p, whole, &map, round_count, 0);
+	map_lines(p + whole, length - whole, &map, round_count);
+	return crc_long(constants, crc, p + whole, length - whole);
 }
 
 #endif
