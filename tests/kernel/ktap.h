@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,60 @@ static inline unsigned long ktap_setting(const char *name, unsigned long otherwi
 	const char *text = getenv(name);
 
 	return text && *text ? strtoul(text, NULL, 0) : otherwise;
+}
+
+/*
+ * Waits until the condition holds, and looks at it every millisecond. A test never sleeps for a
+ * time in which something else has probably happened. The bound is far above what any machine
+ * needs; the alarm of the test may come first.
+ */
+#define WAIT_FOR(condition)                                                                        \
+	do {                                                                                       \
+		unsigned long left_ = 60000 * ktap_setting("KTAP_SLOW", 1);                        \
+		for (; !(condition); left_--) {                                                    \
+			if (left_ == 0)                                                            \
+				FAIL("%s did not become true", #condition);                        \
+			usleep(1000);                                                              \
+		}                                                                                  \
+	} while (0)
+
+/* The content of /proc/PROCESS/FILE, cut to the size of `text`; empty if it cannot be read. */
+static inline void ktap_process_file(pid_t process, const char *name, char *text, size_t size)
+{
+	char path[64];
+	size_t length = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", process, name);
+	file = fopen(path, "re");
+	if (file) {
+		length = fread(text, 1, size - 1, file);
+		fclose(file);
+	}
+	text[length] = 0;
+}
+
+/* Whether a process sleeps in a system call. The file says "running" of one that does not sleep. */
+static inline bool ktap_sleeps_in(pid_t process, long call)
+{
+	char text[256];
+	long number;
+
+	ktap_process_file(process, "syscall", text, sizeof(text));
+	return sscanf(text, "%ld", &number) == 1 && number == call;
+}
+
+/* How often a process has gone to sleep. */
+static inline unsigned long ktap_sleeps(pid_t process)
+{
+	char text[4096];
+	const char *line;
+	unsigned long count = 0;
+
+	ktap_process_file(process, "status", text, sizeof(text));
+	line = strstr(text, "\nvoluntary_ctxt_switches:");
+	CHECK(line && sscanf(line, "\nvoluntary_ctxt_switches: %lu", &count) == 1);
+	return count;
 }
 
 /* Runs `body(argument)` in a child; its status is 0 unless it failed. */

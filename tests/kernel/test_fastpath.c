@@ -495,6 +495,15 @@ static void poll_states(void)
 	CHECK_EQ(events(consumer, 1000), POLLRDHUP | POLLHUP);
 }
 
+/* The system calls behind poll() and epoll_wait() on this architecture. */
+#ifdef SYS_poll
+#define CALL_POLL SYS_poll
+#define CALL_EPOLL SYS_epoll_wait
+#else
+#define CALL_POLL SYS_ppoll
+#define CALL_EPOLL SYS_epoll_pwait
+#endif
+
 struct sleeper {
 	int fd;
 	short asked, expected;
@@ -514,6 +523,7 @@ static void doorbell_wakes(void)
 	int producer = fp_open(DEVICE), consumer = fp_open(DEVICE), idle = fp_open(DEVICE);
 	volatile struct pfs_fp_ring_hdr *hdr;
 	struct sleeper sleeper;
+	unsigned long sleeps;
 	pid_t child;
 
 	CHECK_ERRNO(fp_doorbell(producer, PFS_FP_ROLE_CONSUMER), EPERM);
@@ -531,10 +541,11 @@ static void doorbell_wakes(void)
 	hdr->consumer_sleeps = 1;
 	sleeper = (struct sleeper){consumer, POLLIN, POLLIN};
 	child = ktap_child(sleep_in_poll, &sleeper);
-	usleep(100000);
-	/* The word alone wakes nobody; the bell does, once the word allows it. */
+	WAIT_FOR(ktap_sleeps_in(child, CALL_POLL));
+	/* The bell alone makes it look and sleep again; poll returns once the word allows it. */
+	sleeps = ktap_sleeps(child);
 	CHECK(fp_doorbell(producer, PFS_FP_ROLE_CONSUMER) == 0);
-	usleep(50000);
+	WAIT_FOR(ktap_sleeps(child) > sleeps && ktap_sleeps_in(child, CALL_POLL));
 	CHECK(waitpid(child, NULL, WNOHANG) == 0);
 	hdr->consumer_sleeps = 0;
 	CHECK(fp_doorbell(producer, PFS_FP_ROLE_CONSUMER) == 0);
@@ -543,7 +554,7 @@ static void doorbell_wakes(void)
 	hdr->producer_sleeps = 1;
 	sleeper = (struct sleeper){producer, POLLOUT, POLLOUT};
 	child = ktap_child(sleep_in_poll, &sleeper);
-	usleep(100000);
+	WAIT_FOR(ktap_sleeps_in(child, CALL_POLL));
 	hdr->producer_sleeps = 0;
 	CHECK(fp_doorbell(consumer, PFS_FP_ROLE_PRODUCER) == 0);
 	ktap_join(child);
@@ -552,7 +563,7 @@ static void doorbell_wakes(void)
 	hdr->consumer_sleeps = 1;
 	sleeper = (struct sleeper){consumer, POLLIN, POLLHUP};
 	child = ktap_child(sleep_in_poll, &sleeper);
-	usleep(100000);
+	WAIT_FOR(ktap_sleeps_in(child, CALL_POLL));
 	CHECK(fp_reset(idle, PFS_FP_RESET_FORCE) == 0);
 	ktap_join(child);
 }
@@ -749,10 +760,9 @@ static void throttled_setup_holds_nobody_up(void)
 
 	make_cgroup("memory.high", "1048576");
 	child = ktap_child(setup_while_throttled, NULL);
-	while (fp_info(fd).total_bytes == 0)
-		usleep(1000);
-	/* Now it allocates. */
-	usleep(200000);
+	/* It allocates, and sleeps for having more than it should. */
+	WAIT_FOR(fp_info(fd).total_bytes > 0 && cgroup_event("high") > 0 &&
+		 ktap_sleeps_in(child, SYS_ioctl));
 	started = seconds_now();
 	for (int i = 0; i < 20; i++) {
 		int other = fp_open(DEVICE);
@@ -910,7 +920,7 @@ static void refused_setup_takes_no_room(void)
 
 static void ring_later(void *producer)
 {
-	usleep(200000);
+	WAIT_FOR(ktap_sleeps_in(getppid(), CALL_EPOLL));
 	CHECK(fp_doorbell(*(int *)producer, PFS_FP_ROLE_CONSUMER) == 0);
 }
 

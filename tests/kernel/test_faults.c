@@ -469,8 +469,6 @@ static void with_faults(void (*test)(void))
 	/* Page tables and such that cannot be had are told with a stack trace. */
 	expect_message("");
 	test();
-	/* Messages of the last point come first. */
-	usleep(10000);
 	expect_nothing();
 }
 

@@ -34,16 +34,41 @@ static bool is_expected(int error)
 	return error == ENODEV || error == EIO || error == ESTALE || error == EBUSY;
 }
 
+/* Of each of the two cards, in memory that the processes share: reads, and those that succeeded. */
+static struct counts {
+	unsigned long reads[2], succeeded[2];
+} * counts;
+
+static void share_counts(void)
+{
+	counts =
+	    mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(counts != MAP_FAILED);
+}
+
+static unsigned long counted(const unsigned long *count)
+{
+	return __atomic_load_n(count, __ATOMIC_RELAXED);
+}
+
+static void tell_counts(void)
+{
+	printf(
+	    "# reads: %lu of the first device, %lu succeeded; %lu of the second, %lu succeeded\n",
+	    counts->reads[0], counts->succeeded[0], counts->reads[1], counts->succeeded[1]);
+	CHECK(counts->succeeded[0] > 0 && counts->succeeded[1] > 0);
+}
+
 /* Reads registers, short and long, selecting the card anew each time, as it may be another one. */
 static void read_registers(void *argument)
 {
 	struct card *cards = argument;
 	uint32_t values[1024];
 	uint64_t seed = getpid();
-	unsigned long reads = 0, succeeded = 0;
 
 	for (;;) {
-		struct card *card = &cards[random_next(&seed) % 2];
+		unsigned int which = random_next(&seed) % 2;
+		struct card *card = &cards[which];
 		size_t bytes = random_next(&seed) % 2 ? 0x18 : 0x100;
 		int fd = rp_open();
 		struct pfs_rp_info info;
@@ -56,12 +81,12 @@ static void read_registers(void *argument)
 				CHECK(got > 0 || is_expected(errno));
 				CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
 				CHECK_EQ(info.device, card->at.device);
-				reads++;
-				succeeded += got > 0;
+				__atomic_add_fetch(&counts->reads[which], 1, __ATOMIC_RELAXED);
+				__atomic_add_fetch(&counts->succeeded[which], got > 0,
+						   __ATOMIC_RELAXED);
 			}
 		}
 		close(fd);
-		(void)reads;
 	}
 }
 
@@ -131,9 +156,11 @@ static void devices_come_and_go(void)
 	pid_t readers[READERS + 1];
 	int status;
 
+	share_counts();
 	for (int i = 0; i < READERS; i++)
 		readers[i] = ktap_child(read_registers, cards);
 	readers[READERS] = ktap_child(read_reports, &cards[0]);
+	WAIT_FOR(counted(&counts->succeeded[0]) > 0 && counted(&counts->succeeded[1]) > 0);
 	while (now() < end) {
 		struct card *card = &cards[random_next(&seed) % 2];
 		unsigned int action = random_next(&seed) % 6;
@@ -172,6 +199,7 @@ static void devices_come_and_go(void)
 	}
 	printf("# unbound %u, bound %u, removed %u, power %u, reset %u, memory off %u times\n",
 	       done[0], done[1], done[2], done[3], done[4], done[5]);
+	tell_counts();
 	restore(cards);
 	for (int i = 0; i < 2; i++) {
 		uint32_t values[6];
@@ -197,10 +225,14 @@ static void virtual_functions_come_and_go(void)
 	/* The first virtual function's place, whether it is there or not. */
 	pair[1].at.function = 1;
 	CHECK(write_attribute(&disk, "sriov_drivers_autoprobe", "0"));
+	share_counts();
 	reader = ktap_child(read_registers, pair);
 	while (now() < end) {
+		unsigned long before = counted(&counts->succeeded[1]);
+
 		CHECK(write_attribute(&disk, "sriov_numvfs", "2"));
-		usleep(2000);
+		/* It goes while it is read. */
+		WAIT_FOR(counted(&counts->succeeded[1]) != before);
 		CHECK(write_attribute(&disk, "sriov_numvfs", "0"));
 		rounds++;
 	}
@@ -208,6 +240,7 @@ static void virtual_functions_come_and_go(void)
 	kill(reader, SIGKILL);
 	waitpid(reader, &status, 0);
 	printf("# %d times\n", rounds);
+	tell_counts();
 }
 
 static const struct ktap_test tests[] = {

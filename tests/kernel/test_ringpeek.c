@@ -321,6 +321,17 @@ static void nothing_but_reading(void)
 	CHECK_ERRNO(write(writable, &word, 4), EINVAL);
 }
 
+/* Reads of read_for_ever() that succeeded, in memory that the processes share. */
+static volatile unsigned long *reads;
+
+/* Waits until another read has succeeded, so that the next call comes while somebody reads. */
+static void wait_for_reads(void)
+{
+	unsigned long before = *reads;
+
+	WAIT_FOR(*reads != before);
+}
+
 /* Reads for ever; only the errors of a device that is not there or not enabled may come. */
 static void read_for_ever(void *argument)
 {
@@ -331,13 +342,25 @@ static void read_for_ever(void *argument)
 		int fd = rp_open();
 
 		if (rp_select(fd, card->at) == 0 &&
-		    rp_window(fd, card->bar, card->bar == 1 ? 0x20 : 0x2800, 0x18, 0) == 0)
-			for (int i = 0; i < 100; i++)
-				if (pread(fd, values, 0x18, 0) < 0)
+		    rp_window(fd, card->bar, card->bar == 1 ? 0x20 : 0x2800, 0x18, 0) == 0) {
+			for (int i = 0; i < 100; i++) {
+				if (pread(fd, values, 0x18, 0) > 0)
+					++*reads;
+				else
 					CHECK(errno == ENODEV || errno == EIO || errno == ESTALE ||
 					      errno == EBUSY);
+			}
+		}
 		close(fd);
 	}
+}
+
+static pid_t start_reading(struct card *card)
+{
+	reads =
+	    mmap(NULL, sizeof(*reads), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(reads != MAP_FAILED);
+	return ktap_child(read_for_ever, card);
 }
 
 static void unbind_while_reading(void)
@@ -347,9 +370,10 @@ static void unbind_while_reading(void)
 	for (int i = 0; i < 2; i++) {
 		struct pfs_rp_info info;
 		int fd = rp_open_card(&cards[i]), status;
-		pid_t reader = ktap_child(read_for_ever, &cards[i]);
+		pid_t reader = start_reading(&cards[i]);
 
 		for (int round = 0; round < 5; round++) {
+			wait_for_reads();
 			CHECK(drive(&cards[i], false));
 			CHECK(ioctl(fd, PFS_RP_IOC_GET_INFO, &info) == 0);
 			CHECK_EQ(info.flags & (PFS_RP_INFO_DRIVER | PFS_RP_INFO_GONE), 0);
@@ -373,13 +397,13 @@ static void remove_while_reading(void)
 		char path[128];
 		uint32_t values[8];
 		int fd = rp_open_card(&cards[i]), again, status;
-		pid_t reader = ktap_child(read_for_ever, &cards[i]);
+		pid_t reader = start_reading(&cards[i]);
 
 		CHECK(rp_window(fd, cards[i].bar, i ? 0x2800 : 0x20, 0x18, 0) == 0);
 		CHECK_EQ(pread(fd, values, 0x18, 0), 0x18);
 		snprintf(path, sizeof(path), PCI "%s/remove", cards[i].name);
 		for (int round = 0; round < 3; round++) {
-			usleep(50000);
+			wait_for_reads();
 			CHECK(sysfs_write(path, "1"));
 			/* The file keeps a device that is no longer one. */
 			CHECK_ERRNO(pread(fd, values, 0x18, 0), ENODEV);
