@@ -71,35 +71,59 @@ let src: [Target] = [
             systemPackage,
         ],
         path: "src/packetfs/nettools", swiftSettings: swift),
+    // A program over a blob or a file, with many processes.
     .target(
-        name: "PacketFSRunner",
+        name: "PacketFSEngine",
         dependencies: [
             "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
-            argumentParser, systemPackage,
+            systemPackage,
         ],
-        path: "src/packetfs/runner", swiftSettings: swift),
+        path: "src/packetfs/engine", swiftSettings: swift),
 ]
 
 // staging: runners and benchmarks that are almost stable.
 let staging: [Target] = [
-    .executableTarget(
-        name: "pfs_proc_pcores", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
-        path: "staging/pfs_proc_pcores", swiftSettings: swift),
-    .executableTarget(
-        name: "pfs_apply", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser],
-        path: "staging/pfs_apply", swiftSettings: swift),
-    // The command line that both ends of a stream share.
+    // What pfs_proc_pcores and the stream tools share: configuration, samples and progress of runs over random records.
     .target(
-        name: "StreamCommand", dependencies: ["PacketFSRunner", "PacketFSTools", argumentParser, systemPackage],
-        path: "staging/stream_command", swiftSettings: swift),
+        name: "RandomRuns",
+        dependencies: [
+            "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", systemPackage,
+        ],
+        path: "staging/random_runs", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_proc_pcores",
+        dependencies: [
+            "RandomRuns", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram",
+            "PacketFSPCPU", argumentParser, systemPackage,
+        ],
+        path: "staging/pfs_proc_pcores", swiftSettings: swift),
+    // What pfs_apply and pfs_mpi_apply share: options, files, digests, the report.
+    .target(
+        name: "ApplyTool",
+        dependencies: [
+            "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU",
+            "CPacketFSShims", argumentParser, systemPackage,
+        ],
+        path: "staging/apply", swiftSettings: swift),
+    .executableTarget(
+        name: "pfs_apply",
+        dependencies: ["ApplyTool", "PacketFSEngine", "PacketFSTools", "PacketFSPCPU", argumentParser, systemPackage],
+        path: "staging/pfs_apply", swiftSettings: swift),
+    // Both ends of a stream between two processes, and the command line that they share.
+    .target(
+        name: "StreamTool",
+        dependencies: [
+            "RandomRuns", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram",
+            "PacketFSPCPU", "CPacketFSShims", argumentParser, systemPackage,
+        ],
+        path: "staging/stream/shared", swiftSettings: swift),
     .executableTarget(
         name: "pfs_stream_fastpath_tx",
-        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser, systemPackage],
-        path: "staging/pfs_stream_fastpath_tx", swiftSettings: swift),
+        dependencies: ["StreamTool", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU", argumentParser, systemPackage],
+        path: "staging/stream/pfs_stream_fastpath_tx", swiftSettings: swift),
     .executableTarget(
-        name: "pfs_stream_fastpath_rx",
-        dependencies: ["PacketFSRunner", "PacketFSTools", "StreamCommand", argumentParser],
-        path: "staging/pfs_stream_fastpath_rx", swiftSettings: swift),
+        name: "pfs_stream_fastpath_rx", dependencies: ["StreamTool", "PacketFSTools", argumentParser],
+        path: "staging/stream/pfs_stream_fastpath_rx", swiftSettings: swift),
     .executableTarget(
         name: "pfs_shm_ring_bench",
         dependencies: [
@@ -230,8 +254,8 @@ let mpi: [Target] = [
     .executableTarget(
         name: "pfs_mpi_apply",
         dependencies: [
-            "CPacketFSMPI", "PacketFSRunner", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims",
-            argumentParser, systemPackage,
+            "CPacketFSMPI", "ApplyTool", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU",
+            "CPacketFSShims", argumentParser, systemPackage,
         ],
         path: "full_apps/pfs-mpi/pfs_mpi_apply", swiftSettings: swift),
 ]
@@ -267,26 +291,33 @@ let tests: [Target] = [
             + (hasSIMDe ? ["CPacketFSKernelsSIMDe"] : []),
         path: "tests/src/pcpu", swiftSettings: swift),
     .testTarget(
-        name: "RunnerTests",
+        name: "EngineTests",
         dependencies: [
-            "PacketFSRunner", "PacketFSTools", "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
-            "ToolTesting", systemPackage,
+            "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "ToolTesting",
+            systemPackage,
         ],
-        path: "tests/src/runner", swiftSettings: swift),
+        path: "tests/src/engine", swiftSettings: swift),
     .testTarget(
-        name: "ProcPcoresTests", dependencies: ["PacketFSRunner", "pfs_proc_pcores", "ToolTesting"],
+        name: "ProcPcoresTests",
+        dependencies: [
+            "RandomRuns", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU", "pfs_proc_pcores",
+            "ToolTesting",
+        ],
         path: "tests/staging/proc_pcores", swiftSettings: swift),
     .testTarget(
         name: "CtlTests", dependencies: ["PacketFSRing", "PacketFSMemory", "pfs_ctl", "ToolTesting", systemPackage],
         path: "tests/staging/ctl", swiftSettings: swift),
     .testTarget(
-        name: "ApplyTests", dependencies: ["PacketFSRunner", "PacketFSPCPU", "pfs_apply", "ToolTesting"],
+        name: "ApplyTests",
+        dependencies: [
+            "ApplyTool", "PacketFSEngine", "PacketFSTools", "PacketFSPCPU", "pfs_apply", "ToolTesting", systemPackage,
+        ],
         path: "tests/staging/apply", swiftSettings: swift),
     .testTarget(
         name: "StreamTests",
         dependencies: [
-            "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "pfs_stream_fastpath_tx",
-            "pfs_stream_fastpath_rx", "ToolTesting", systemPackage,
+            "StreamTool", "PacketFSTools", "PacketFSRing", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
+            "pfs_stream_fastpath_tx", "pfs_stream_fastpath_rx", "ToolTesting", systemPackage,
         ],
         path: "tests/staging/stream", swiftSettings: swift),
     .testTarget(
@@ -333,6 +364,7 @@ let package = Package(
         .library(name: "PacketFSRing", targets: ["PacketFSRing"]),
         .library(name: "PacketFSGram", targets: ["PacketFSGram"]),
         .library(name: "PacketFSPCPU", targets: ["PacketFSPCPU"]),
+        .library(name: "PacketFSEngine", targets: ["PacketFSEngine"]),
         .library(name: "PacketFSNet", targets: ["PacketFSNet"]),
         .library(name: "packetfs", type: .dynamic, targets: ["PacketFSC"]),
         .executable(name: "pfs_proc_pcores", targets: ["pfs_proc_pcores"]),

@@ -1,7 +1,8 @@
+import ApplyTool
 import ArgumentParser
+import PacketFSEngine
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
 import PacketFSTools
 import SystemPackage
 

@@ -1,9 +1,10 @@
 import ArgumentParser
 import Glibc
+import PacketFSEngine
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
 import PacketFSTools
+import RandomRuns
 import SystemPackage
 
 @main
@@ -119,7 +120,7 @@ struct ProcPcores: ParsableCommand {
         let configuration = try runConfiguration()
         let log = try MetricsLog(configuration)
         let progress = RunProgress(isQuiet: quiet)
-        if configuration.sharedRange, configuration.mix.writes {
+        if configuration.sharedRange, configuration.work.mix.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
         let run = try ProcPcoresRun(configuration) { event in
@@ -160,19 +161,19 @@ struct ProcPcores: ParsableCommand {
 
     private func runConfiguration() throws(ToolError) -> RunConfiguration {
         var configuration = RunConfiguration(mix: try programMix())
-        configuration.carriesProgram = programs == .inlineProgram
+        configuration.work.carriesProgram = programs == .inlineProgram
         configuration.pcores = pcores
         configuration.durationSeconds = duration
-        configuration.recordsPerPCore = records
+        configuration.work.recordsPerPCore = records
         configuration.blobByteCount = try bytes(blobMb, "--blob-mb")
-        configuration.descriptorsPerRecord = dpf
-        configuration.alignment = align
+        configuration.work.descriptorsPerRecord = dpf
+        configuration.work.alignment = align
         configuration.ringPowerOfTwo = ringPow2
         if let slabMb { configuration.slabByteCount = try bytes(slabMb, "--slab-mb") }
         configuration.file = file.map { FilePath($0) }
         configuration.rangeOffset = rangeOff
         configuration.rangeLength = rangeLen
-        configuration.seed = seed
+        configuration.work.seed = seed
         configuration.pages = pageSize
         configuration.numa = numa
         configuration.hugeDirectory = hugeDir.map { FilePath($0) }

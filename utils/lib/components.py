@@ -14,7 +14,7 @@ from tool import NO_INPUT, WRONG_DATA, Problem
 FILE, PACKAGE, KERNEL = "components.toml", "Package.swift", "src/dev/kernel"
 # The folder of each tier, and what it may depend on. Tests are in tests/TIER; what is in other folders of tests is for all.
 FOLDERS = {"src": "src/packetfs", "staging": "staging", "dev": "dev", "full_apps": "full_apps"}
-MAY_USE = {"src": {"src"}, "staging": {"src", "staging"}, "dev": {"src", "staging", "dev"}, "full_apps": {"src", "full_apps"}}
+MAY_USE = {"src": {"src"}, "staging": {"src", "staging"}, "dev": {"src", "staging", "dev"}, "full_apps": {"src", "staging", "full_apps"}}
 # The tiers that a component can be promoted to.
 ABOVE = {"dev": ("staging",), "staging": ("src", "full_apps")}
 AT_ROOT = {"Package.swift", "Justfile", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", FILE, "src", "staging", "dev",

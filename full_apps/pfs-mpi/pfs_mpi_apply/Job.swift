@@ -1,7 +1,8 @@
+import ApplyTool
 import Glibc
+import PacketFSEngine
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
 import PacketFSTools
 import SystemPackage
 
@@ -112,7 +113,7 @@ final class Job {
         var run = ChunkRunOutcome(isa: setup.isa, pcoreCPUs: setup.cpus)
         if plan.remainingCount > 0 {
             let chunkRun = try ChunkRun(
-                configuration, cpus: setup.cpus,
+                configuration.job, cpus: setup.cpus,
                 input: setup.io.access == .mmap
                     ? .mapped(setup.source.descriptor, byteCount: setup.fileByteCount) : .window,
                 chunkByteCount: plan.chunkByteCount, signals: signals, driver: driver

@@ -1,6 +1,7 @@
+import ApplyTool
 import Glibc
+import PacketFSEngine
 import PacketFSPCPU
-import PacketFSRunner
 import PacketFSTools
 import SystemPackage
 

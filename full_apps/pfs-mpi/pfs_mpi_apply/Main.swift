@@ -1,8 +1,9 @@
+import ApplyTool
 import ArgumentParser
 import Glibc
+import PacketFSEngine
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSRunner
 import PacketFSTools
 import SystemPackage
 

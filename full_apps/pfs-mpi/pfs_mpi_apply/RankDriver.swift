@@ -1,5 +1,6 @@
+import ApplyTool
 import Glibc
-import PacketFSRunner
+import PacketFSEngine
 import PacketFSTools
 
 /// What rank 0 does with the results of all ranks, where they are wanted there: for the journal, or to be compared.

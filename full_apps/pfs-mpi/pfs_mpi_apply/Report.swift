@@ -1,5 +1,6 @@
+import ApplyTool
 import FoundationEssentials
-import PacketFSRunner
+import PacketFSEngine
 import PacketFSTools
 import SystemPackage
 

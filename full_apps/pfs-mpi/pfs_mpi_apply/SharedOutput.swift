@@ -1,5 +1,6 @@
+import ApplyTool
 import Glibc
-import PacketFSRunner
+import PacketFSEngine
 import PacketFSTools
 import SystemPackage
 
@@ -41,7 +42,7 @@ final class SharedOutput {
                 defer { try? look.close() }
                 fstat(look.rawValue, &status)
                 let piece =
-                    InputChoice.remoteFileSystem(of: look) == nil ? OutputFile.writeByteCount(look) : Int.max
+                    InputChoice.remoteFileSystem(of: look) == nil ? StagedFile.pieceByteCount(look) : Int.max
                 let file = try MPIFile(partial, writes: true, pieceByteCount: piece)
                 return (file, (status.st_dev, status.st_ino))
             } catch let error as Errno {

@@ -3,7 +3,7 @@ import PacketFSPCPU
 import Testing
 import ToolTesting
 
-@testable import PacketFSRunner
+@testable import PacketFSEngine
 
 @Suite("pfs_apply: rows of values", .serialized)
 struct RowTests {

@@ -1,0 +1,226 @@
+import Glibc
+import PacketFSGram
+import PacketFSMemory
+import PacketFSPCPU
+import PacketFSRing
+import PacketFSTools
+import SystemPackage
+
+/// What runs that yield values block by block have in common: their pcores, how these end, and the tables through which values
+/// come back. Used by one thread.
+package final class BlockWork {
+    package let program: Program
+    package let isa: ISA
+    /// CPUs that pcores go round over, and how many pcores there are.
+    package let cpus: [Int], pcores: Int
+    package let blockByteCount: Int
+    /// Nanoseconds from the start of the first pcore's process until all were ready.
+    package private(set) var readyNanoseconds: UInt64 = 0
+    /// Records executed, and how often a pcore that died was replaced; final after ``end(_:)``.
+    package private(set) var records: UInt64 = 0, restarts = 0
+
+    private let inputName: String
+    private let restartsFailed: Bool
+    private let report: (String) -> Void
+    /// What to tell when pcores could not write.
+    private let writeError: (any Error) -> ToolError
+    private var tables = ValueTables()
+    private var zeroCache: [Int: [UInt64]] = [:]
+
+    /// - Parameter report: is told what the user should know.
+    package init(
+        _ job: BlockJob, isa: ISA, cpus: [Int], report: @escaping (String) -> Void,
+        writeError: @escaping (any Error) -> ToolError = { ToolError(.io, "\($0)") }
+    ) {
+        program = job.program
+        self.isa = isa
+        self.cpus = cpus
+        pcores = job.pcores ?? cpus.count
+        blockByteCount = job.blockByteCount
+        inputName = job.inputName
+        restartsFailed = job.restartsFailed
+        self.report = report
+        self.writeError = writeError
+    }
+
+    package var reducerCount: Int { program.reducers.count }
+
+    /// Blocks of a record: so much that a pcore is busy for a while and FNV has several to interleave, but no more than gives
+    /// every pcore several records of `byteCount` bytes, if that is known.
+    package func blocksPerRecord(_ byteCount: Int?) -> Int {
+        var count = max(1, min((8 << 20) / blockByteCount, 4096))
+        if let byteCount { count = min(count, max(1, byteCount / blockByteCount / (pcores * 8))) }
+        return count
+    }
+
+    /// Slots of each pcore's ring: a record in hand and some to follow.
+    package static let slots = 8
+
+    package func parameters(_ job: PCoreJob, limit: Int, blocksPerRecord: Int) -> RunParameters {
+        var records = RandomWork(mix: ProgramMix(program))
+        records.descriptorsPerRecord = blocksPerRecord
+        var parameters = RunParameters(
+            records, parentPID: getpid(), pcores: UInt32(pcores), blobByteCount: UInt64(limit),
+            lowWater: UInt32(Self.slots), baselineNanoseconds: 0, range: 0..<UInt64(limit))
+        parameters.job = job
+        return parameters
+    }
+
+    /// The records of one pcore out of `feed`.
+    package func records(of feed: any SpanFeed) -> BlockRecords {
+        BlockRecords(feed: feed, instructions: program.instructions, rows: Self.slots)
+    }
+
+    /// Starts the pcores, and lets them run once all are ready.
+    ///
+    /// - Parameters:
+    ///   - policy: what becomes of a pcore that dies, if such pcores are to be replaced at all.
+    ///   - files: what pcores inherit; the table of values is added.
+    ///   - willRunAgain: see ``PCoreGroup``.
+    ///   - whileWaiting: called every few milliseconds until all are ready.
+    package func start(
+        _ feed: any SpanFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles,
+        signals: TerminationSignals, willRunAgain: @escaping (Lane<BlockRecords>) throws -> Void = { _ in },
+        whileWaiting: () throws -> Void = {}
+    ) throws -> PCoreGroup<BlockRecords> {
+        let began = Clock.monotonic()
+        let blocks = Int(parameters.descriptorsPerRecord)
+        tables = try ValueTables(pcores: pcores, slots: Self.slots, rowCount: blocks * reducerCount)
+        let record = RecordFormat.byteCount(descriptors: blocks, instructions: program.steps.count)
+        let whole = (record + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
+        let (report, tables) = (report, tables)
+        var group = try PCoreGroup.start(
+            control: ControlRegion(parameters: parameters, mix: ProgramMix(program)),
+            geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
+            cpus: cpus, sources: (0..<pcores).map { _ in records(of: feed) },
+            lowWater: Self.slots, policy: restartsFailed ? policy : .never,
+            report: report, willRunAgain: willRunAgain
+        ) { index in
+            var files = files
+            files.values = tables.descriptor(index)
+            return files
+        }
+        let fault = try group.awaitReady(signals, tick: whileWaiting)
+        readyNanoseconds = Clock.monotonic() - began
+        try check(fault, group)
+        group.control.start()
+        return group
+    }
+
+    /// Gives records to pcores that have room, until none has or `isOver`, which is asked after each; how many.
+    package func deal(_ lanes: [Lane<BlockRecords>], until isOver: () throws -> Bool = { false }) throws -> Int {
+        var made = 0
+        // One record each in turn, so that the last ones are spread.
+        var again = true
+        while again {
+            again = false
+            for lane in lanes {
+                guard try lane.produce(atMost: 1) > 0 else { continue }
+                made += 1
+                again = true
+                if try isOver() { return made }
+            }
+        }
+        return made
+    }
+
+    /// Takes the values of what pcores have released; how many records that was.
+    package func collect(_ lanes: [Lane<BlockRecords>], _ take: (BlockSpan, [UInt64]) throws -> Void) throws -> Int {
+        var taken = 0
+        for (index, lane) in lanes.enumerated() where !lane.source.pending.isEmpty {
+            for done in lane.source.takeDone(unreleased: lane.unreleased().count) {
+                let blocks = (done.span.byteCount + blockByteCount - 1) / blockByteCount
+                try take(
+                    done.span,
+                    tables.values(pcore: index, position: done.position, count: blocks * reducerCount))
+                taken += 1
+            }
+        }
+        return taken
+    }
+
+    /// What the program yields for so many zeros.
+    package func zeroValues(_ count: Int) -> [UInt64] {
+        if let known = zeroCache[count] { return known }
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+        defer { zeros.deallocate() }
+        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        var values = [UInt64](repeating: 0, count: reducerCount)
+        withUnsafePointer(to: Descriptor(offset: 0, length: UInt32(count))) { descriptor in
+            values.withUnsafeMutableBufferPointer { values in
+                Plan(program, isa: isa).execute(
+                    on: zeros.baseAddress!, descriptors: UnsafeBufferPointer(start: descriptor, count: 1),
+                    values: values)
+            }
+        }
+        zeroCache[count] = values
+        return values
+    }
+
+    /// Ends the pcores in order.
+    package func end(_ group: inout PCoreGroup<BlockRecords>) throws {
+        let fault = group.finish(nil)
+        try check(fault, group)
+        var rejected: UInt64 = 0
+        for index in 0..<pcores {
+            let counted = group.control.block(index).latest
+            records += counted[.records]
+            rejected += counted[.rejectedRecords]
+        }
+        restarts = group.restartCount
+        guard rejected == 0 else {
+            throw ToolError(.system, "\(rejected) records were out of bounds: shared memory was corrupted")
+        }
+    }
+
+    /// Ends with what a fault means for the user, if there was one.
+    package func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<BlockRecords>) throws {
+        guard let fault else { return }
+        if case .interrupted(let signal) = fault { throw Interrupted(signal: signal) }
+        guard case .died(let pcore, _, let end) = fault, end == .exited(ToolExit.io.rawValue) else {
+            throw ToolError(.system, "\(fault): the work is not complete, and nothing was written")
+        }
+        guard let failure = group.control.block(pcore).failure, failure.during != .inputEnded else {
+            throw ToolError(.io, "\(inputName) became shorter while it was read; nothing was written")
+        }
+        let reason = Errno(rawValue: failure.errno)
+        if failure.during == .writingOutput { throw writeError(reason) }
+        throw ToolError(.io, "cannot read \(inputName): \(reason); nothing was written")
+    }
+}
+
+/// The tables through which pcores give back values, one each.
+private final class ValueTables {
+    private final class Table {
+        let region: SharedRegion
+        init(_ region: consuming SharedRegion) { self.region = region }
+    }
+
+    private let tables: [Table]
+    private let slots: Int
+    private let rowCount: Int
+
+    /// None.
+    init() { (tables, slots, rowCount) = ([], 1, 0) }
+
+    init(pcores: Int, slots: Int, rowCount: Int) throws(MemoryError) {
+        self.slots = slots
+        self.rowCount = rowCount
+        var tables: [Table] = []
+        for _ in 0..<pcores {
+            tables.append(
+                Table(try SharedRegion.create(byteCount: max(8, slots * rowCount * 8), name: "pfs-values")))
+        }
+        self.tables = tables
+    }
+
+    func descriptor(_ pcore: Int) -> FileDescriptor { tables[pcore].region.fileDescriptor }
+
+    /// A copy of the first values of the row of ring entry `position`, which the pcore has released.
+    func values(pcore: Int, position: UInt32, count: Int) -> [UInt64] {
+        let first =
+            tables[pcore].region.base.assumingMemoryBound(to: UInt64.self)
+            + (Int(position) & (slots - 1)) * rowCount
+        return Array(UnsafeBufferPointer(start: first, count: count))
+    }
+}
