@@ -52,11 +52,24 @@ let src: [Target] = [
             "CPacketFS", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", systemPackage,
         ],
         path: "src/packetfs/c/api", swiftSettings: swift),
+    // What engine and tools need of the system: clocks, CPUs, signals, child processes.
+    .target(
+        name: "PacketFSProcess", dependencies: ["CPacketFSShims", systemPackage], path: "src/packetfs/process",
+        swiftSettings: swift),
+    // A program over a blob or a file, with many processes.
+    .target(
+        name: "PacketFSEngine",
+        dependencies: [
+            "PacketFSProcess", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU",
+            "CPacketFSShims", systemPackage,
+        ],
+        path: "src/packetfs/engine", swiftSettings: swift),
     // What every command-line tool has in common: errors and exit codes, the JSON frame, signals, CPUs.
     .target(
         name: "PacketFSTools",
         dependencies: [
-            "CPacketFS", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims", argumentParser, systemPackage,
+            "CPacketFS", "PacketFSProcess", "PacketFSEngine", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims",
+            argumentParser, systemPackage,
         ],
         path: "src/packetfs/tools", swiftSettings: swift),
     // What network runners have in common: making frames, counting and executing those that arrive.
@@ -71,14 +84,6 @@ let src: [Target] = [
             systemPackage,
         ],
         path: "src/packetfs/nettools", swiftSettings: swift),
-    // A program over a blob or a file, with many processes.
-    .target(
-        name: "PacketFSEngine",
-        dependencies: [
-            "PacketFSTools", "PacketFSMemory", "PacketFSRing", "PacketFSGram", "PacketFSPCPU", "CPacketFSShims",
-            systemPackage,
-        ],
-        path: "src/packetfs/engine", swiftSettings: swift),
 ]
 
 // staging: runners and benchmarks that are almost stable.
@@ -293,8 +298,7 @@ let tests: [Target] = [
     .testTarget(
         name: "EngineTests",
         dependencies: [
-            "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "ToolTesting",
-            systemPackage,
+            "PacketFSEngine", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU", "ToolTesting", systemPackage,
         ],
         path: "tests/src/engine", swiftSettings: swift),
     .testTarget(

@@ -79,7 +79,6 @@ package struct ApplyConfiguration: Sendable {
         job.windowByteCount = windowByteCount
         job.pages = pages
         job.restartsFailed = restartsFailed
-        job.inputName = "\(input)"
         return job
     }
 

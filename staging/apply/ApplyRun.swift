@@ -106,7 +106,7 @@ package final class ApplyRun {
     private let configuration: ApplyConfiguration
     private let comparison: DigestComparison?
     private let report: (ApplyEvent) -> Void
-    private let work: BlockWork
+    private let pcores: BlockWork
     private let source: ApplySource
     private let output: ApplyOutput
     private let signals: TerminationSignals
@@ -136,11 +136,9 @@ package final class ApplyRun {
         let cpus = try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount)
         source = try ApplySource(configuration)
         signals = try TerminationSignals()
-        let output = try ApplyOutput(configuration, source: source)
-        self.output = output
-        work = BlockWork(
-            configuration.job, isa: isa, cpus: cpus, report: { report(.warning($0)) },
-            writeError: { output.writeError($0) })
+        output = try ApplyOutput(configuration, source: source)
+        pcores = BlockWork(
+            configuration.job, isa: isa, cpus: cpus, report: { report(.warning($0)) })
         if let path = configuration.digests {
             var fileByteCount: UInt64?
             if case .file(_, let size) = source.kind { fileByteCount = UInt64(size) }
@@ -150,6 +148,14 @@ package final class ApplyRun {
 
     /// Does all of it. Whatever way it ends, no process and no half-written file is left.
     package func run() throws -> ApplyOutcome {
+        do {
+            return try work()
+        } catch let error as EngineError {
+            throw ToolError(error, input: source.name, writeError: output.writeError)
+        }
+    }
+
+    private func work() throws -> ApplyOutcome {
         var passes: [UInt64] = []
         var results = makeResults()
         var mode: ApplyMode?
@@ -169,10 +175,10 @@ package final class ApplyRun {
         try output.finish(source)
         try digests?.finish()
         return ApplyOutcome(
-            configuration: configuration, mode: mode, isa: work.isa, pcoreCPUs: work.cpus, bytes: results.bytes,
+            configuration: configuration, mode: mode, isa: pcores.isa, pcoreCPUs: pcores.cpus, bytes: results.bytes,
             blocks: results.blocks, holeBytes: holeBytes, totals: results.totals, wholeCRCs: results.wholeCRCs,
-            passNanoseconds: passes, readyNanoseconds: work.readyNanoseconds, records: work.records,
-            restarts: work.restarts,
+            passNanoseconds: passes, readyNanoseconds: pcores.readyNanoseconds, records: pcores.records,
+            restarts: pcores.restarts,
             backing: backing, differences: comparison?.differences)
     }
 
@@ -195,28 +201,27 @@ package final class ApplyRun {
         _ range: Range<UInt64>, mode: ApplyMode, rounds: Int
     ) throws -> ([UInt64], BlockResults) {
         guard case .file(let input, let fileByteCount) = source.kind else { return ([], makeResults()) }
-        let blocksPerRecord = work.blocksPerRecord(range.count)
+        let blocksPerRecord = pcores.blocksPerRecord(range.count)
         var files = PCoreFiles()
         files.input = input
-        var parameters = work.parameters(
-            mode == .mapped ? .mappedFile : .stagedFile, limit: fileByteCount, blocksPerRecord: blocksPerRecord)
+        var job = PCoreJob.mappedFile
         if mode == .staged {
             let each = stagingByteCount
-            let blob = try HugeBlob.create(byteCount: work.pcores * each, pages: configuration.pages)
+            let blob = try HugeBlob.create(byteCount: pcores.pcores * each, pages: configuration.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
             files.output = output.descriptor
-            parameters.stagingByteCount = UInt64(each)
-            parameters.passes = UInt32(configuration.passes)
-            parameters.outputShift = output.shift
+            job = .stagedFile(
+                StagingParameters(byteCount: each, outputShift: output.shift, passes: configuration.passes))
             staging = consume blob
         }
+        let parameters = pcores.parameters(job, limit: fileByteCount, blocksPerRecord: blocksPerRecord)
         func feed() -> BlockFeed {
             BlockFeed(
                 range: range, blockByteCount: configuration.blockByteCount, blocksPerRecord: blocksPerRecord)
         }
         var current = feed()
-        var group = try work.start(current, parameters, policy: .runAgain, files: files, signals: signals)
+        var group = try pcores.start(current, parameters, policy: .runAgain, files: files, signals: signals)
         var passes: [UInt64] = []
         var results = makeResults()
         let firstBegan = Clock.monotonic()
@@ -225,7 +230,7 @@ package final class ApplyRun {
             results = makeResults(discardRows: !isLast)
             if round > 0 {
                 current = feed()
-                for lane in group.lanes { lane.source = work.records(of: current) }
+                for lane in group.lanes { lane.source = pcores.records(of: current) }
             }
             holeBytes = 0
             var holes = mode == .mapped ? Holes(of: input) : nil
@@ -239,12 +244,12 @@ package final class ApplyRun {
                         done: UInt64(round) * total + results.bytes, total: UInt64(rounds) * total,
                         nanoseconds: now - firstBegan))
             } work: { lanes in
-                try work.collect(lanes, results.add) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
+                try pcores.collect(lanes, results.add) + deal(lanes, current, &holes, UInt64(fileByteCount), results)
             }
-            try work.check(fault, group)
+            try pcores.check(fault, group)
             passes.append(Clock.monotonic() - began)
         }
-        try work.end(&group)
+        try pcores.end(&group)
         return (passes, results)
     }
 
@@ -253,7 +258,7 @@ package final class ApplyRun {
     private var stagingByteCount: Int {
         let block = configuration.blockByteCount
         let wanted = program.steps.contains { $0.op == .fnv } ? min(8 * block, 8 << 20) : 1 << 20
-        let most = configuration.windowByteCount / work.pcores / block * block
+        let most = configuration.windowByteCount / pcores.pcores / block * block
         return max(block, min(max(wanted / block * block, block), most))
     }
 
@@ -264,7 +269,7 @@ package final class ApplyRun {
     ) throws -> Int {
         // A hole is passed step by step, so that the caller can look up between.
         if holes != nil, try passHole(feed, &holes!, fileByteCount, results) { return 1 }
-        return try work.deal(lanes) { try holes != nil && passHole(feed, &holes!, fileByteCount, results) }
+        return try pcores.deal(lanes) { try holes != nil && passHole(feed, &holes!, fileByteCount, results) }
     }
 
     /// Takes whole blocks at the head of the feed that lie in a hole, at most 4096 at a time; whether there were any.
@@ -278,7 +283,7 @@ package final class ApplyRun {
         let whole = (end - feed.next) / block
         if whole > 0 {
             let count = min(whole, 4096)
-            let values = work.zeroValues(configuration.blockByteCount)
+            let values = pcores.zeroValues(configuration.blockByteCount)
             holeBytes += count * block
             try results.add(
                 feed.skip(count * block), values: (0..<count).flatMap { _ in values })
@@ -287,7 +292,7 @@ package final class ApplyRun {
         guard end == feed.end else { return false }
         let rest = Int(end - feed.next)
         holeBytes += UInt64(rest)
-        try results.add(feed.skip(UInt64(rest)), values: work.zeroValues(rest))
+        try results.add(feed.skip(UInt64(rest)), values: pcores.zeroValues(rest))
         return true
     }
 
@@ -303,13 +308,13 @@ package final class ApplyRun {
         backing = try blob.backing()
         let feed = BlockFeed(
             window: window, blockByteCount: block,
-            blocksPerRecord: min(work.blocksPerRecord(nil), max(1, window / block / 4)))
+            blocksPerRecord: min(pcores.blocksPerRecord(nil), max(1, window / block / 4)))
         var files = PCoreFiles()
         files.blob = blob.fileDescriptor
-        var parameters = work.parameters(.blob, limit: window, blocksPerRecord: feed.blocksPerRecord)
-        parameters.passes = UInt32(configuration.passes)
+        let parameters = pcores.parameters(
+            .blob(passes: UInt32(configuration.passes)), limit: window, blocksPerRecord: feed.blocksPerRecord)
         // A block that a dead pcore has transformed in part is lost: its original is nowhere else.
-        var group = try work.start(
+        var group = try pcores.start(
             feed, parameters, policy: program.writes ? .never : .runAgain, files: files, signals: signals)
         return try blob.withUnsafeMutableBytes { memory in
             let stream = try BlockStream(
@@ -324,7 +329,7 @@ package final class ApplyRun {
                     .progress(
                         done: results.bytes, total: source.range.map { UInt64($0.count) }, nanoseconds: now - began))
             } work: { lanes in
-                var did = try work.collect(lanes, results.add)
+                var did = try pcores.collect(lanes, results.add)
                 did += try stream.write(upTo: results.bytes)
                 if !feed.isComplete, try stream.read() || stream.isAtEnd {
                     feed.extend(to: stream.received, isComplete: stream.isAtEnd)
@@ -337,9 +342,9 @@ package final class ApplyRun {
                 }
                 return did
             }
-            try work.check(fault, group)
+            try pcores.check(fault, group)
             let elapsed = Clock.monotonic() - began
-            try work.end(&group)
+            try pcores.end(&group)
             return elapsed
         }
     }

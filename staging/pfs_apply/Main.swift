@@ -9,7 +9,7 @@ import SystemPackage
 @main
 struct Apply: ParsableCommand {
     static func main() {
-        PCoreWorker.runIfAsked()
+        PCoreWorker.runToolIfAsked()
         main(nil)
     }
 

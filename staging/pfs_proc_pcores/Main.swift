@@ -10,7 +10,7 @@ import SystemPackage
 @main
 struct ProcPcores: ParsableCommand {
     static func main() {
-        PCoreWorker.runIfAsked()
+        PCoreWorker.runToolIfAsked()
         main(nil)
     }
 

@@ -71,7 +71,7 @@ struct ProcPcoresRun {
     private static func chooseProducerCPU(
         _ configuration: RunConfiguration, pcoreCPUs: [Int]
     ) throws(ToolError) -> Int? {
-        let allowed = try CPUs.allowed()
+        let allowed = try ToolError.coded(CPUs.allowed)
         guard configuration.pinsProducer else { return nil }
         guard let asked = configuration.producerCPU else {
             return allowed.first { !pcoreCPUs.prefix(configuration.pcores).contains($0) } ?? pcoreCPUs.last
@@ -134,19 +134,18 @@ struct ProcPcoresRun {
         try blob.fill(from: file.descriptor, fileOffset: 0, count: file.byteCount, at: 0)
     }
 
-    private func parameters() -> RunParameters {
+    private func parameters(pcores: Int, _ job: PCoreJob) -> RunParameters {
         RunParameters(
-            configuration.work, parentPID: getpid(), pcores: UInt32(configuration.pcores),
-            blobByteCount: UInt64(configuration.blobByteCount), lowWater: lowWater,
-            baselineNanoseconds: UInt64(configuration.baselineSeconds * 1e9), range: range)
+            pcores: pcores, limit: configuration.blobByteCount,
+            descriptorsPerRecord: configuration.work.descriptorsPerRecord, lowWater: lowWater, job: job)
     }
 
     /// Half of what ring and slab can hold: a pcore below it asks for more long before it runs dry.
-    private var lowWater: UInt32 {
+    private var lowWater: Int {
         let inSlab =
             configuration.slabByteCount
             / ((configuration.work.recordByteCount + 63) & ~63)
-        return UInt32(max(1, min(1 << configuration.ringPowerOfTwo, inSlab) / 2))
+        return max(1, min(1 << configuration.ringPowerOfTwo, inSlab) / 2)
     }
 
     private func generator(_ pcore: Int) -> RandomDescriptors {
@@ -159,24 +158,25 @@ struct ProcPcoresRun {
         _ blob: borrowing HugeBlob, _ fault: inout RunFault?, _ signals: TerminationSignals
     ) throws -> Double? {
         report(.phase("baseline: one process, no ring, \(format(configuration.baselineSeconds)) s"))
-        var parameters = parameters()
-        parameters.pcores = 1
-        let control = try ControlRegion(parameters: parameters, mix: configuration.work.mix)
+        let job = PCoreJob.baseline(
+            RandomParameters(configuration.work, range: range),
+            nanoseconds: UInt64(configuration.baselineSeconds * 1e9))
+        let control = try ControlRegion(parameters: parameters(pcores: 1, job), mix: configuration.work.mix)
         var files = PCoreFiles()
         files.control = control.region.fileDescriptor
         files.blob = blob.fileDescriptor
-        var fleet = Fleet()
-        try fleet.start(
-            0,
+        var processes = ChildProcesses()
+        try processes.start(
+            0, as: PCoreWorker.role,
             arguments: PCoreWorker.arguments(index: 0, cpu: pcoreCPUs[0], files: files), descriptors: files.existing)
         let block = control.block(0)
         var start: UInt64 = 0
-        while fault == nil, fleet.count > 0 {
+        while fault == nil, processes.count > 0 {
             if start == 0, block.state.pointee.load(ordering: .acquiring) == PCoreState.ready.rawValue {
                 start = Clock.monotonic()
                 control.start()
             }
-            for ended in fleet.collectEnded(timeout: start == 0 ? 2 : 20) where ended.end != .exited(0) {
+            for ended in processes.collectEnded(timeout: start == 0 ? 2 : 20) where ended.end != .exited(0) {
                 throw ToolError(.system, "the baseline process \(ended.end)")
             }
             fault = signals.take().map { .interrupted(signal: $0) }
@@ -196,13 +196,16 @@ struct ProcPcoresRun {
         var files = PCoreFiles()
         files.blob = blob.fileDescriptor
         var group = try PCoreGroup.start(
-            control: ControlRegion(parameters: parameters(), mix: configuration.work.mix),
+            control: ControlRegion(
+                parameters: parameters(
+                    pcores: count, .random(RandomParameters(configuration.work, range: range))),
+                mix: configuration.work.mix),
             geometry: RingGeometry(
                 slots: 1 << UInt32(configuration.ringPowerOfTwo), slabByteCount: UInt64(configuration.slabByteCount)),
             cpus: pcoreCPUs,
             sources: (0..<count).map {
                 RandomRecords(configuration.work, pcore: $0, region: regions[$0])
-            }, lowWater: Int(lowWater), policy: policy, report: { [report] in report(.warning($0)) }, numa: ringPolicy
+            }, lowWater: lowWater, policy: policy, report: { [report] in report(.warning($0)) }, numa: ringPolicy
         ) { _ in files }
         var fault = try group.awaitReady(signals)
         let readyNanoseconds = Clock.monotonic() - began
@@ -305,7 +308,8 @@ struct ProcPcoresRun {
                 "verifying \(outcome.final.bytes / 1_000_000) MB with the reference implementation "
                     + "(one byte at a time: this takes longer than the run)"))
         var verified = outcome
-        let verifier = try Verifier(work: configuration.work, range: range, file: file)
+        let verifier = try Verifier(
+            work: configuration.work, range: range, file: file.map { ($0.descriptor, $0.byteCount) })
         verified.difference = try verifier.firstDifference(
             of: verified.pcores, blob: blob, generators: (0..<configuration.pcores).map(generator), signals: signals)
         verified.verified = verified.difference == nil && verified.rejectedRecords == 0

@@ -99,11 +99,11 @@ struct Link: ~Copyable {
 
 /// The side that answers: the consumer, in a process or a thread of its own.
 enum Responder {
-    /// First argument of a consumer process.
-    static let marker = "__consumer"
+    /// Its arguments: the CPU, the link's descriptor, and for each lane the contender and the descriptors of its regions and library.
+    static let role = ChildRole("__consumer")
 
     static func arguments(cpu: Int, link: Int32, lanes: Lanes) -> [String] {
-        var words = [marker, "\(cpu)", "\(link)"]
+        var words = ["\(cpu)", "\(link)"]
         lanes.forEach { lane in
             words.append(
                 "\(lane.contender.rawValue),\(lane.there.fileDescriptor.rawValue),\(lane.back.fileDescriptor.rawValue),"
@@ -114,18 +114,13 @@ enum Responder {
 
     /// Returns at once in an ordinary start; in a consumer process serves until the producer hangs up, and exits.
     static func runIfAsked() {
-        let words = CommandLine.arguments
-        guard words.count > 4, words[1] == marker, let cpu = Int(words[2]), let link = Int32(words[3]) else { return }
-        do {
-            guard pfs_set_parent_death_signal(SIGKILL) == 0 else {
-                throw ToolError(.system, "prctl(PR_SET_PDEATHSIG): \(Errno(rawValue: errno))")
-            }
+        role.run { words in
+            let wrong = ToolError(.usage, "\(role.word) is for the benchmark itself")
+            guard words.count > 2, let cpu = Int(words[0]), let link = Int32(words[1]) else { throw wrong }
             let lanes = Lanes()
-            for word in words.dropFirst(4) {
+            for word in words.dropFirst(2) {
                 let numbers = word.split(separator: ",").compactMap { Int32($0) }
-                guard numbers.count == 4, let contender = Contender(rawValue: Int(numbers[0])) else {
-                    throw ToolError(.usage, "\(marker) is for the benchmark itself")
-                }
+                guard numbers.count == 4, let contender = Contender(rawValue: Int(numbers[0])) else { throw wrong }
                 let library = numbers[3] < 0 ? nil : FileDescriptor(rawValue: numbers[3])
                 lanes.add(
                     Lane(
@@ -135,10 +130,9 @@ enum Responder {
                         library: library))
             }
             try serve(Link(link), cpu: cpu, lanes: lanes)
-            exit(0)
-        } catch {
+        } failed: { error in
             FileDescriptor.standardError.writeLine("consumer: \(error)")
-            exit(ToolExit.system.rawValue)
+            return ToolExit.system.rawValue
         }
     }
 
@@ -217,7 +211,7 @@ final class Lanes: @unchecked Sendable {
 /// The side that asks and measures: the producer.
 struct Session: ~Copyable {
     private let link: Link
-    private let fleet: Fleet
+    private let processes: ChildProcesses
     private let thread: pthread_t?
     private let lanes: Lanes
     private var producer: RingProducer
@@ -234,7 +228,7 @@ struct Session: ~Copyable {
         let consumer = try RingConsumer(
             attaching: ours.back.base, byteCount: ours.back.byteCount, lock: ours.back.fileDescriptor)
         let (mine, theirs) = try Link.pair()
-        var fleet = Fleet()
+        var processes = ChildProcesses()
         var thread: pthread_t?
         if asThread {
             let job = Unmanaged.passRetained(ThreadJob(link: theirs, cpu: consumerCPU, lanes: lanes)).toOpaque()
@@ -251,10 +245,10 @@ struct Session: ~Copyable {
             }
             defer { try? FileDescriptor(rawValue: theirs).close() }
             let arguments = Responder.arguments(cpu: consumerCPU, link: theirs, lanes: lanes)
-            try fleet.start(0, arguments: arguments, descriptors: descriptors)
+            try processes.start(0, as: Responder.role, arguments: arguments, descriptors: descriptors)
         }
         self.link = Link(mine)
-        self.fleet = fleet
+        self.processes = processes
         self.thread = thread
         self.lanes = lanes
         self.producer = producer
@@ -306,7 +300,7 @@ struct Session: ~Copyable {
     deinit {
         shutdown(link.descriptor.rawValue, Int32(SHUT_RDWR))
         if let thread { pthread_join(thread, nil) }
-        // A consumer process is ended by the fleet's own end.
+        // A consumer process is ended by the end of `processes`.
     }
 }
 

@@ -12,6 +12,14 @@ let package = Package(
         .package(name: "PacketFS", path: "../..")
     ],
     targets: [
+        // A program over a blob, with several processes.
+        .executableTarget(
+            name: "processes",
+            dependencies: [
+                .product(name: "PacketFSEngine", package: "PacketFS"),
+                .product(name: "PacketFSMemory", package: "PacketFS"),
+                .product(name: "PacketFSPCPU", package: "PacketFS"),
+            ]),
         .executableTarget(
             name: "consumer",
             dependencies: [
@@ -19,7 +27,7 @@ let package = Package(
                 .product(name: "PacketFSRing", package: "PacketFS"),
                 .product(name: "PacketFSGram", package: "PacketFS"),
                 .product(name: "PacketFSPCPU", package: "PacketFS"),
-            ])
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

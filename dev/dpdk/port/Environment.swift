@@ -41,7 +41,7 @@ public struct Environment: ~Copyable {
             throw ToolError(.usage, "--memory-mb \(options.memoryMb): must be from 16 to 65536")
         }
         if !options.noHuge { try Self.requireHugePages(megabytes: options.memoryMb) }
-        let cpus = if let cpu { [cpu] } else { try CPUs.allowed() }
+        let cpus = if let cpu { [cpu] } else { try ToolError.coded(CPUs.allowed) }
         var arguments = [
             "packetfs", "--log-level=error", "--no-telemetry", "-m", "\(options.memoryMb)",
             // One thread, which may run wherever the process may.

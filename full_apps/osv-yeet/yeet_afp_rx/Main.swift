@@ -115,9 +115,9 @@ struct PacketReceive: ParsableCommand {
     /// Starts the processes that share the frames, and puts their figures together.
     private func receiveShared() throws(ToolError) -> Outcome {
         _ = try Interface(iface)
-        let signals = try TerminationSignals()
+        let signals = try ToolError.coded(TerminationSignals.init)
         let blob = try options.makeBlob()
-        var fleet = Fleet()
+        var processes = ChildProcesses()
         var results: [FileDescriptor] = []
         defer { for result in results { try? result.close() } }
         let group = "\(UInt16(truncatingIfNeeded: getpid()))"
@@ -127,19 +127,19 @@ struct PacketReceive: ParsableCommand {
                 throw ToolError(.system, "memfd_create: \(Errno(rawValue: errno))")
             }
             results.append(result)
-            let arguments = [
-                FanoutWorker.word, group, "\(result.rawValue)", "\(blob.fileDescriptor.rawValue)",
-            ]
-            try fleet.start(
-                index, arguments: arguments + CommandLine.arguments.dropFirst(),
-                descriptors: [result, blob.fileDescriptor])
+            let arguments = [group, "\(result.rawValue)", "\(blob.fileDescriptor.rawValue)"]
+            try ToolError.coded {
+                try processes.start(
+                    index, as: FanoutWorker.role, arguments: arguments + CommandLine.arguments.dropFirst(),
+                    descriptors: [result, blob.fileDescriptor])
+            }
         }
         var failed: ToolError?
         var isEnding = false
         var interruption: String?
         var deadline = UInt64.max
-        while fleet.count > 0 {
-            for ended in fleet.collectEnded(timeout: 20) where ended.end != .exited(0) {
+        while processes.count > 0 {
+            for ended in processes.collectEnded(timeout: 20) where ended.end != .exited(0) {
                 failed = failed ?? ToolError(.system, "process \(ended.index) \(ended.end)")
                 // Its own message stands above; only its exit code says more.
                 if case .exited(let code) = ended.end, let exit = ToolExit(rawValue: code) {
@@ -151,9 +151,9 @@ struct PacketReceive: ParsableCommand {
                 isEnding = true
             }
             // Not every process gets an end frame; when one has, the others have had time enough a little later.
-            if fleet.count < fanout, deadline == .max { deadline = Clock.monotonic() + 200_000_000 }
+            if processes.count < fanout, deadline == .max { deadline = Clock.monotonic() + 200_000_000 }
             if isEnding || failed != nil || Clock.monotonic() > deadline {
-                fleet.ask(SIGTERM)
+                processes.ask(SIGTERM)
                 isEnding = false
                 deadline = Clock.monotonic() + 200_000_000
             }

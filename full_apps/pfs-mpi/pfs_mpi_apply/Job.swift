@@ -118,7 +118,11 @@ final class Job {
                     ? .mapped(setup.source.descriptor, byteCount: setup.fileByteCount) : .window,
                 chunkByteCount: plan.chunkByteCount, signals: signals, driver: driver
             ) { [self] in warn($0) }
-            run = try chunkRun.run()
+            do {
+                run = try chunkRun.run()
+            } catch let error as EngineError {
+                throw ToolError(error, input: setup.source.name)
+            }
         }
         progress.finish()
         try counter.delete()

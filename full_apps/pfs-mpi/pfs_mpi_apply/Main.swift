@@ -12,7 +12,7 @@ struct MPIApply: ParsableCommand {
     static let name = "pfs_mpi_apply"
 
     static func main() {
-        PCoreWorker.runIfAsked()
+        PCoreWorker.runToolIfAsked()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -3,7 +3,7 @@ import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSTools
+import PacketFSProcess
 import SystemPackage
 
 /// Why a pcore of a file job gives up.
@@ -21,30 +21,30 @@ package enum BlockStorage {
 
     /// Takes over what the job needs of `files`. It stays until the process ends.
     package init(_ files: PCoreFiles, _ parameters: RunParameters, pcore: Int) throws {
-        func file(_ file: FileDescriptor?) throws(ToolError) -> FileDescriptor {
-            guard let file else { throw ToolError(.system, "a descriptor of the job is missing") }
+        func file(_ file: FileDescriptor?) throws(EngineError) -> FileDescriptor {
+            guard let file else { throw EngineError.damaged("a descriptor of the job is missing") }
             return file
         }
-        let byteCount = Int(parameters.blobByteCount)
+        let byteCount = Int(parameters.limit)
         switch parameters.job {
-        case .totals, .blob:
+        case .random, .baseline, .blob:
             let blob = try HugeBlob.adopt(file(files.blob), byteCount: byteCount)
             self = .memory(Permanent.bytes(of: blob))
         case .mappedFile:
             let input = try file(files.input)
             // Somebody who cuts the file off while it is read takes its pages away. The parent knows what this exit code means.
-            signal(SIGBUS) { _ in _exit(ToolExit.io.rawValue) }
+            signal(SIGBUS) { _ in _exit(PCoreExit.io) }
             let base = mmap(nil, byteCount, PROT_READ, MAP_SHARED, input.rawValue, 0)
             guard let base, base != MAP_FAILED else {
-                throw ToolError(.system, "mmap of the input: \(Errno(rawValue: errnoNow()))")
+                throw SystemError("mmap of the input")
             }
             // Never written through: only programs without maps get this job, and their kernels only read.
             self = .memory(UnsafeMutableRawBufferPointer(start: base, count: byteCount))
-        case .stagedFile:
-            let staging = Int(parameters.stagingByteCount)
+        case .stagedFile(let parameters):
+            let staging = Int(parameters.byteCount)
             let blob = try HugeBlob.adopt(file(files.blob))
             let bytes = Permanent.bytes(of: blob)
-            guard (pcore + 1) * staging <= bytes.count else { throw ToolError(.system, "the blob is too small") }
+            guard (pcore + 1) * staging <= bytes.count else { throw EngineError.damaged("the blob is too small") }
             self = .staged(
                 StagedFile(
                     input: try file(files.input), output: files.output,
@@ -167,17 +167,22 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
     package init(
         program: Program, isa: ISA, block: PCoreBlock, parameters: RunParameters, storage: BlockStorage,
         values: consuming SharedRegion, slots: Int
-    ) throws(ToolError) {
+    ) throws(EngineError) {
         let capacity = Int(parameters.descriptorsPerRecord)
         instructions = program.instructions
         plan = Plan(program, isa: isa)
         rowCount = capacity * plan.reducerCount
         guard slots * rowCount * MemoryLayout<UInt64>.stride <= values.byteCount else {
-            throw ToolError(.system, "the table of values is too small")
+            throw EngineError.damaged("the table of values is too small")
         }
         self.block = block
-        limit = Int(parameters.blobByteCount)
-        passes = max(1, parameters.passes)
+        limit = Int(parameters.limit)
+        passes =
+            switch parameters.job {
+            case .blob(let passes): max(1, passes)
+            case .stagedFile(let staging): max(1, staging.passes)
+            default: 1
+            }
         self.storage = storage
         self.region = values
         self.slots = slots

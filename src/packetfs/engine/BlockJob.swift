@@ -19,8 +19,6 @@ public struct BlockJob: Sendable {
     public var pages = PagePreference.automatic
     /// Replaces pcores that die instead of ending the run.
     public var restartsFailed = false
-    /// What messages call the file.
-    public var inputName = "the input"
 
     /// How often the file is gone through: once where bytes are moved, and the program is applied to each block as often as there
     /// are passes.

@@ -2,8 +2,8 @@ import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSProcess
 import PacketFSRing
-import PacketFSTools
 import SystemPackage
 
 /// What runs that yield values block by block have in common: their pcores, how these end, and the tables through which values
@@ -19,28 +19,22 @@ package final class BlockWork {
     /// Records executed, and how often a pcore that died was replaced; final after ``end(_:)``.
     package private(set) var records: UInt64 = 0, restarts = 0
 
-    private let inputName: String
     private let restartsFailed: Bool
     private let report: (String) -> Void
-    /// What to tell when pcores could not write.
-    private let writeError: (any Error) -> ToolError
     private var tables = ValueTables()
     private var zeroCache: [Int: [UInt64]] = [:]
 
     /// - Parameter report: is told what the user should know.
     package init(
-        _ job: BlockJob, isa: ISA, cpus: [Int], report: @escaping (String) -> Void,
-        writeError: @escaping (any Error) -> ToolError = { ToolError(.io, "\($0)") }
+        _ job: BlockJob, isa: ISA, cpus: [Int], report: @escaping (String) -> Void
     ) {
         program = job.program
         self.isa = isa
         self.cpus = cpus
         pcores = job.pcores ?? cpus.count
         blockByteCount = job.blockByteCount
-        inputName = job.inputName
         restartsFailed = job.restartsFailed
         self.report = report
-        self.writeError = writeError
     }
 
     package var reducerCount: Int { program.reducers.count }
@@ -57,13 +51,8 @@ package final class BlockWork {
     package static let slots = 8
 
     package func parameters(_ job: PCoreJob, limit: Int, blocksPerRecord: Int) -> RunParameters {
-        var records = RandomWork(mix: ProgramMix(program))
-        records.descriptorsPerRecord = blocksPerRecord
-        var parameters = RunParameters(
-            records, parentPID: getpid(), pcores: UInt32(pcores), blobByteCount: UInt64(limit),
-            lowWater: UInt32(Self.slots), baselineNanoseconds: 0, range: 0..<UInt64(limit))
-        parameters.job = job
-        return parameters
+        RunParameters(
+            pcores: pcores, limit: limit, descriptorsPerRecord: blocksPerRecord, lowWater: Self.slots, job: job)
     }
 
     /// The records of one pcore out of `feed`.
@@ -80,7 +69,7 @@ package final class BlockWork {
     ///   - whileWaiting: called every few milliseconds until all are ready.
     package func start(
         _ feed: any SpanFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles,
-        signals: TerminationSignals, willRunAgain: @escaping (Lane<BlockRecords>) throws -> Void = { _ in },
+        signals: TerminationSignals?, willRunAgain: @escaping (Lane<BlockRecords>) throws -> Void = { _ in },
         whileWaiting: () throws -> Void = {}
     ) throws -> PCoreGroup<BlockRecords> {
         let began = Clock.monotonic()
@@ -169,23 +158,24 @@ package final class BlockWork {
         }
         restarts = group.restartCount
         guard rejected == 0 else {
-            throw ToolError(.system, "\(rejected) records were out of bounds: shared memory was corrupted")
+            throw EngineError.rejected(records: rejected)
         }
     }
 
-    /// Ends with what a fault means for the user, if there was one.
+    /// Ends with what a fault means, if there was one.
     package func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<BlockRecords>) throws {
         guard let fault else { return }
         if case .interrupted(let signal) = fault { throw Interrupted(signal: signal) }
-        guard case .died(let pcore, _, let end) = fault, end == .exited(ToolExit.io.rawValue) else {
-            throw ToolError(.system, "\(fault): the work is not complete, and nothing was written")
+        guard case .died(let pcore, _, let end) = fault, end == .exited(PCoreExit.io) else {
+            throw EngineError.ended(fault)
         }
-        guard let failure = group.control.block(pcore).failure, failure.during != .inputEnded else {
-            throw ToolError(.io, "\(inputName) became shorter while it was read; nothing was written")
-        }
+        guard let failure = group.control.block(pcore).failure else { throw EngineError.inputEnded }
         let reason = Errno(rawValue: failure.errno)
-        if failure.during == .writingOutput { throw writeError(reason) }
-        throw ToolError(.io, "cannot read \(inputName): \(reason); nothing was written")
+        switch failure.during {
+        case .inputEnded: throw EngineError.inputEnded
+        case .readingInput: throw EngineError.readingInput(reason)
+        case .writingOutput: throw EngineError.writingOutput(reason)
+        }
     }
 }
 

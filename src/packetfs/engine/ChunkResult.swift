@@ -1,5 +1,5 @@
 import PacketFSPCPU
-import PacketFSTools
+import PacketFSProcess
 
 /// A part of a file and what a program yielded for each of its blocks.
 public struct ChunkResult: Sendable, Equatable {
@@ -40,7 +40,8 @@ public struct ChunkResult: Sendable, Equatable {
 public struct ChunkTotals: Sendable {
     private let program: Program
     private let blockByteCount: Int
-    private let end: UInt64
+    /// The end of the whole range.
+    let end: UInt64
     private let fullBlock: CRC32C.Joiner
     /// One wrapping sum per reducing operation.
     public private(set) var totals: [UInt64]

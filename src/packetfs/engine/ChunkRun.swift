@@ -2,7 +2,7 @@ import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSTools
+import PacketFSProcess
 import SystemPackage
 
 /// What a run gets when it asks for its next chunk.
@@ -71,6 +71,8 @@ public final class ChunkRun<Driver: ChunkDriver> {
         case mapped(FileDescriptor, byteCount: Int)
         /// The driver reads them into a window that all pcores share, and writes them from there.
         case window
+        /// They are in this blob, of so many bytes, and stay there. Stays the caller's.
+        case blob(FileDescriptor, byteCount: Int)
     }
 
     /// A chunk in work.
@@ -85,7 +87,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
     private let job: BlockJob
     private let input: Input
     private let driver: Driver
-    private let signals: TerminationSignals
+    private let signals: TerminationSignals?
     private let work: BlockWork
     private let queue: SpanQueue
     private let spanByteCount: Int
@@ -114,14 +116,15 @@ public final class ChunkRun<Driver: ChunkDriver> {
     ///   - report: is told what the user should know.
     public init(
         _ job: BlockJob, cpus: [Int], input: Input, chunkByteCount: Int,
-        signals: TerminationSignals, driver: Driver, report: @escaping (String) -> Void
+        signals: TerminationSignals? = nil, driver: Driver,
+        report: @escaping (String) -> Void = { _ in }
     ) throws {
         self.job = job
         self.input = input
         self.driver = driver
         self.signals = signals
         work = BlockWork(
-            job, isa: try Kernels.selected(), cpus: cpus, report: report)
+            job, isa: try ISA.selected(), cpus: cpus, report: report)
         let block = job.blockByteCount
         queue = SpanQueue(blockByteCount: block)
         var blocks = max(1, min(work.blocksPerRecord(nil), chunkByteCount / block / (work.pcores * 2)))
@@ -130,7 +133,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
             blocks = max(
                 1, min(blocks, max((1 << 20) / block, 8), job.windowByteCount / block / (work.pcores * 4)))
             slotCount = max(2, min(job.windowByteCount / (blocks * block), 8 * work.pcores))
-        } else {
+        } else if case .mapped = input {
             precondition(!job.program.writes, "what is mapped must not be written")
         }
         spanByteCount = blocks * block
@@ -146,11 +149,15 @@ public final class ChunkRun<Driver: ChunkDriver> {
         case .mapped(let file, let byteCount):
             files.input = file
             try run(work.parameters(.mappedFile, limit: byteCount, blocksPerRecord: blocks), files, nil)
+        case .blob(let file, let byteCount):
+            files.blob = file
+            let passes = job.movesBytes ? UInt32(job.passes) : 1
+            try run(work.parameters(.blob(passes: passes), limit: byteCount, blocksPerRecord: blocks), files, nil)
         case .window:
             let byteCount = slotCount * spanByteCount
             freeSlots = Array((0..<slotCount).reversed())
-            var parameters = work.parameters(.blob, limit: byteCount, blocksPerRecord: blocks)
-            if job.movesBytes { parameters.passes = UInt32(job.passes) }
+            let parameters = work.parameters(
+                .blob(passes: job.movesBytes ? UInt32(job.passes) : 1), limit: byteCount, blocksPerRecord: blocks)
             let blob = try HugeBlob.create(byteCount: byteCount, pages: job.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
@@ -165,7 +172,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
         _ parameters: RunParameters, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
     ) throws {
         var group = try work.start(
-            queue, parameters, policy: .runAgain, files: files, signals: signals,
+            queue, parameters, policy: policy, files: files, signals: signals,
             willRunAgain: { [unowned self] in try restore($0, memory) }, whileWaiting: driver.tick)
         for pass in 0..<job.rounds {
             try driver.willBegin(pass: pass)
@@ -185,6 +192,11 @@ public final class ChunkRun<Driver: ChunkDriver> {
             try driver.didEnd(pass: pass)
         }
         try work.end(&group)
+    }
+
+    /// A block that a dead pcore has transformed in part in a blob is lost: its original is nowhere else.
+    private var policy: RestartPolicy {
+        if case .blob = input, job.program.writes { .never } else { .runAgain }
     }
 
     /// Asks for a chunk if there is too little to do for pcores to be busy until the next one is here. What is claimed early
@@ -221,7 +233,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
             if hole > 0 {
                 chunks[number]!.holeBytes += hole
                 try finish(span, of: number, span.blocks(of: Int(block)).flatMap { work.zeroValues($0.count) })
-            } else if case .mapped = input {
+            } else if slotCount == 0 {
                 spans[span.sequence] = (number, -1)
                 queue.append(span, at: span.offset)
             } else {

@@ -1,8 +1,9 @@
+import Glibc
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSProcess
 import PacketFSRing
-import PacketFSTools
 import Synchronization
 import SystemPackage
 
@@ -40,58 +41,73 @@ package enum PCoreState: UInt32 {
 
 /// Parameters that the parent gives its pcores. Stored as is in the control region.
 package struct RunParameters: BitwiseCopyable {
-    package var parentPID: Int32
-    package var pcores: UInt32
-    package var blobByteCount: UInt64
+    /// The process that started the pcores, and how many there are.
+    package var parentPID = getpid(), pcores: UInt32
+    /// Descriptors end at this offset: the length of the blob or of the file.
+    package var limit: UInt64
+    /// The most descriptors in a record.
     package var descriptorsPerRecord: UInt32
-    package var alignment: UInt32
-    package var seed: UInt64
     /// Queued records below which a pcore rings the parent's doorbell.
     package var lowWater: UInt32
-    package var programs: UInt32
-    package var carriesProgram: Bool
-    package var baselineNanoseconds: UInt64
-    package var rangeStart: UInt64
-    package var rangeEnd: UInt64
-    /// What records stand for; see ``PCoreJob``.
-    package var job = PCoreJob.totals
-    /// With ``PCoreJob/stagedFile``: bytes of each pcore's part of the blob.
-    package var stagingByteCount: UInt64 = 0
-    /// How often the program is applied to each block, where blocks are not just added up.
-    package var passes: UInt32 = 1
-    /// With ``PCoreJob/stagedFile``: what an offset in the output is less than in the input.
-    package var outputShift: UInt64 = 0
+    /// What pcores do.
+    package var job: PCoreJob
+    /// Programs of the mix.
+    fileprivate var programs: UInt32 = 0
 
-    /// Of random work: values as the properties.
-    package init(
-        _ work: RandomWork, parentPID: Int32, pcores: UInt32, blobByteCount: UInt64, lowWater: UInt32,
-        baselineNanoseconds: UInt64, range: Range<UInt64>
-    ) {
-        self.parentPID = parentPID
-        self.pcores = pcores
-        self.blobByteCount = blobByteCount
-        descriptorsPerRecord = UInt32(work.descriptorsPerRecord)
-        alignment = UInt32(work.alignment)
-        seed = work.seed
-        self.lowWater = lowWater
-        programs = UInt32(work.mix.entries.count)
-        carriesProgram = work.carriesProgram
-        self.baselineNanoseconds = baselineNanoseconds
-        (rangeStart, rangeEnd) = (range.lowerBound, range.upperBound)
+    /// Values as the properties, of this process's pcores.
+    package init(pcores: Int, limit: Int, descriptorsPerRecord: Int, lowWater: Int, job: PCoreJob) {
+        self.pcores = UInt32(pcores)
+        self.limit = UInt64(limit)
+        self.descriptorsPerRecord = UInt32(descriptorsPerRecord)
+        self.lowWater = UInt32(lowWater)
+        self.job = job
     }
 }
 
-/// What a pcore does with records.
-package enum PCoreJob: UInt32, BitwiseCopyable {
+/// What a pcore does.
+package enum PCoreJob: BitwiseCopyable {
     /// Descriptors lie in the blob; their values are added to the pcore's totals.
-    case totals = 0
-    /// Descriptors lie in the blob; each one's values go to the pcore's table of values.
-    case blob = 1
+    case random(RandomParameters)
+    /// The same work without a ring, on tables that the pcore makes itself, for so many nanoseconds.
+    case baseline(RandomParameters, nanoseconds: UInt64)
+    /// Descriptors lie in the blob; each one's values go to the pcore's table of values, after so many passes.
+    case blob(passes: UInt32)
     /// Descriptors are ranges of the input file, which every pcore maps, to be read only; values as above.
-    case mappedFile = 2
-    /// Descriptors are ranges of the input file: read into the pcore's part of the blob, transformed there, and written to
-    /// the same place of the output, if there is one; values as above.
-    case stagedFile = 3
+    case mappedFile
+    /// Descriptors are ranges of the input file: read into the pcore's part of the blob, transformed there, and written to the output, if
+    /// there is one; values as above.
+    case stagedFile(StagingParameters)
+}
+
+/// What pcores must know of random work.
+package struct RandomParameters: BitwiseCopyable {
+    package let seed: UInt64
+    package let rangeStart: UInt64, rangeEnd: UInt64
+    package let alignment: UInt32
+    package let carriesProgram: Bool
+
+    /// Of `work` in a range of the blob.
+    package init(_ work: RandomWork, range: Range<UInt64>) {
+        seed = work.seed
+        (rangeStart, rangeEnd) = (range.lowerBound, range.upperBound)
+        alignment = UInt32(work.alignment)
+        carriesProgram = work.carriesProgram
+    }
+}
+
+/// How a pcore moves blocks of a file through its own memory.
+package struct StagingParameters: BitwiseCopyable {
+    /// Bytes of each pcore's part of the blob.
+    package let byteCount: UInt64
+    /// What an offset in the output is less than in the input.
+    package let outputShift: UInt64
+    /// How often the program is applied to each block.
+    package let passes: UInt32
+
+    /// Values as the properties.
+    package init(byteCount: Int, outputShift: UInt64, passes: Int) {
+        (self.byteCount, self.outputShift, self.passes) = (UInt64(byteCount), outputShift, UInt32(passes))
+    }
 }
 
 /// One mapping of the control region. Parent and pcores each have their own.
@@ -132,7 +148,7 @@ package struct ControlRegion: ~Copyable {
     /// Maps the region that `descriptor`, inherited from the parent, stands for.
     package init(adopting descriptor: FileDescriptor) throws {
         let region = try SharedRegion.map(descriptor)
-        let wrong = ToolError(.system, "descriptor \(descriptor.rawValue) is no control region")
+        let wrong = EngineError.damaged("descriptor \(descriptor.rawValue) is no control region")
         guard region.byteCount >= Self.programsOffset, region.base.load(as: UInt64.self) == Self.magic else {
             throw wrong
         }

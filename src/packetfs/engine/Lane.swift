@@ -1,7 +1,7 @@
 import CPacketFSShims
 import PacketFSMemory
+import PacketFSProcess
 import PacketFSRing
-import PacketFSTools
 import SystemPackage
 
 /// Where the records of one pcore come from.
@@ -48,7 +48,7 @@ package final class Lane<Source: RecordSource> {
     /// Takes over a ring in which the producer's role is attached already.
     package init(
         region: consuming SharedRegion, ring: consuming RingProducer, source: Source, lowWater: Int
-    ) throws(ToolError) {
+    ) throws(EngineError) {
         self.region = region
         self.ring = ring
         self.source = source

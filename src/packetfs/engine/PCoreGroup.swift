@@ -2,8 +2,8 @@ import CPacketFSShims
 import Glibc
 import PacketFSGram
 import PacketFSMemory
+import PacketFSProcess
 import PacketFSRing
-import PacketFSTools
 import SystemPackage
 
 /// Records of a killed pcore of which nobody knows whether they ran, wholly or in part.
@@ -42,7 +42,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
 
     package let control: ControlRegion
     package let lanes: [Lane<Source>]
-    private var fleet = Fleet()
+    private var processes = ChildProcesses()
     private let cpus: [Int]
     private let files: [PCoreFiles]
     private let policy: RestartPolicy
@@ -100,24 +100,24 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     /// How often each pcore was replaced.
     package var restartCount: Int { restarts.reduce(0, +) }
 
-    private mutating func start(_ index: Int) throws(ToolError) {
-        try fleet.start(
-            index,
+    private mutating func start(_ index: Int) throws(SystemError) {
+        try processes.start(
+            index, as: PCoreWorker.role,
             arguments: PCoreWorker.arguments(index: index, cpu: cpus[index % cpus.count], files: files[index]),
             descriptors: files[index].existing)
     }
 
     /// Waits until all pcores are ready; the fault that prevented it, if any. Calls `tick` every few milliseconds.
-    package mutating func awaitReady(_ signals: TerminationSignals, tick: () throws -> Void = {}) throws -> RunFault? {
+    package mutating func awaitReady(_ signals: TerminationSignals?, tick: () throws -> Void = {}) throws -> RunFault? {
         var ready = 0
         while true {
             while ready < lanes.count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
             if ready == lanes.count { return nil }
             try tick()
-            for ended in fleet.collectEnded(timeout: 2) {
+            for ended in processes.collectEnded(timeout: 2) {
                 if let fault = try replace(ended) { return fault }
             }
-            if let signal = signals.take() { return .interrupted(signal: signal) }
+            if let signal = signals?.take() { return .interrupted(signal: signal) }
         }
     }
 
@@ -130,7 +130,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     ///   - work: gives pcores work and takes their results; returns how much there was to do. When there was nothing the
     ///     thread sleeps until a pcore rings.
     package mutating func drive(
-        _ signals: TerminationSignals, until isOver: (UInt64, borrowing PCoreGroup) -> Bool,
+        _ signals: TerminationSignals?, until isOver: (UInt64, borrowing PCoreGroup) -> Bool,
         tick: (UInt64, borrowing ControlRegion) throws -> Void, work: ([Lane<Source>]) throws -> Int
     ) throws -> RunFault? {
         let doorbell = control.doorbell
@@ -139,10 +139,10 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
             let now = Clock.monotonic()
             if now >= nextTick {
                 nextTick = now + Self.tick
-                for ended in fleet.collectEnded() {
+                for ended in processes.collectEnded() {
                     if let fault = try replace(ended) { return fault }
                 }
-                if let signal = signals.take() { return .interrupted(signal: signal) }
+                if let signal = signals?.take() { return .interrupted(signal: signal) }
                 try tick(now, control)
             }
             if isOver(now, self) { return nil }
@@ -161,7 +161,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     package mutating func finish(_ fault: RunFault?) -> RunFault? {
         control.stop()
         for lane in lanes { lane.wake() }
-        let ended = fleet.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
+        let ended = processes.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
         if let fault { return fault }
         if let forced = ended.ends.first(where: { ended.forced.contains($0.pid) }) {
             return .unresponsive(pcore: forced.index, pid: forced.pid)
@@ -171,7 +171,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
 
     // MARK: - Sudden ends
 
-    private static func fault(_ ended: Fleet.Ended) -> RunFault {
+    private static func fault(_ ended: ChildProcesses.Ended) -> RunFault {
         .died(pcore: ended.index, pid: ended.pid, end: ended.end)
     }
 
@@ -179,10 +179,10 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     ///
     /// The ring says what the pcore has released, and its newer snapshot what it has counted. They differ when it died between
     /// the two: then the records between are done and counted, and its successor passes over them.
-    private mutating func replace(_ ended: Fleet.Ended) throws -> RunFault? {
+    private mutating func replace(_ ended: ChildProcesses.Ended) throws -> RunFault? {
         let index = ended.index
         let block = control.block(index)
-        guard policy != .never, block.failure == nil, ended.end != .exited(ToolExit.io.rawValue),
+        guard policy != .never, block.failure == nil, ended.end != .exited(PCoreExit.io),
             restarts[index] < Self.maximumRestarts
         else { return Self.fault(ended) }
         let (released, queued) = lanes[index].unreleased()
@@ -213,15 +213,12 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     }
 
     /// Raises this process's soft limit of open descriptors (a ring needs three) within the hard one.
-    private static func raiseDescriptorLimit(to needed: UInt64, pcores: Int) throws(ToolError) {
+    private static func raiseDescriptorLimit(to needed: UInt64, pcores: Int) throws(EngineError) {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         guard limit.rlim_cur < needed else { return }
         guard limit.rlim_max >= needed else {
-            throw ToolError(
-                .unavailable,
-                "--pcores \(pcores) needs \(needed) open descriptors, the limit is \(limit.rlim_max); "
-                    + "raise it with `ulimit -Hn \(needed)`")
+            throw EngineError.tooFewDescriptors(processes: pcores, needed: needed, limit: UInt64(limit.rlim_max))
         }
         limit.rlim_cur = rlim_t(needed)
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

@@ -2,8 +2,8 @@ import CPacketFSShims
 import Glibc
 import PacketFSMemory
 import PacketFSPCPU
+import PacketFSProcess
 import PacketFSRing
-import PacketFSTools
 import Synchronization
 import SystemPackage
 
@@ -32,109 +32,120 @@ package struct PCoreFiles {
     }
 }
 
-/// The other half of the runner: what a pcore process does.
+/// Exit codes of a pcore process, which its parent knows.
+enum PCoreExit {
+    /// Reading or writing failed; ``PCoreBlock/failure`` says why.
+    static let io: Int32 = 74
+    /// Anything else.
+    static let system: Int32 = 71
+}
+
+/// What a pcore process does.
 ///
-/// The same executable is started again with `__pcore` as its first argument; ``runIfAsked()`` then takes over.
+/// The executable that uses the engine is started again for each pcore: its `main` must call ``runIfAsked(parentDied:failed:)`` first.
 public enum PCoreWorker {
+    /// The role of a pcore process.
+    package static let role = ChildRole("__pcore")
     /// The most pcores of one run.
     package static let maximumPCores = 4096
-    /// First argument of a pcore process.
-    package static let marker = "__pcore"
     /// The most records that a pcore executes before it counts and releases them.
     package static let batch = 8
     /// How long a pcore without work sleeps at most. The parent wakes it for work and for the end of the run, and the kernel
     /// for the parent's death; 256 pcores that look by themselves every few milliseconds cost a sixth of the machine.
     package static let nap = Duration.seconds(1)
 
-    /// The arguments of pcore `index`. Without a ring it measures the baseline.
+    /// The arguments of pcore `index`.
     package static func arguments(index: Int, cpu: Int, files: PCoreFiles) -> [String] {
-        [marker, "\(index)", "\(cpu)"] + files.arguments
+        ["\(index)", "\(cpu)"] + files.arguments
     }
 
     /// Returns at once in an ordinary start; in a pcore process runs it to its end and exits.
-    public static func runIfAsked() {
-        guard CommandLine.arguments.count == 4 + PCoreFiles.count, CommandLine.arguments[1] == marker else { return }
-        let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int32($0) }
-        guard numbers.count == 2 + PCoreFiles.count else { exit(ToolExit.usage.rawValue) }
-        do {
+    ///
+    /// A pcore ends with the process that started it. It prints nothing itself.
+    /// - Parameters:
+    ///   - parentDied: called in pcore 0 when that process was killed, in a signal handler.
+    ///   - failed: is told which pcore could not go on, and why, unless it tells its parent.
+    public static func runIfAsked(
+        parentDied: (@convention(c) (Int32) -> Void)? = nil, failed: (Int, any Error) -> Void = { _, _ in }
+    ) {
+        let index = CommandLine.arguments.count > 2 ? Int(CommandLine.arguments[2]) ?? -1 : -1
+        // SIGKILL is the surest way. Pcore 0 may ask for a signal that it handles, so that somebody can say why the run ended.
+        var deathSignal = SIGKILL
+        if index == 0, let parentDied {
+            deathSignal = SIGUSR1
+            if CommandLine.arguments[1] == role.word { signal(SIGUSR1, parentDied) }
+        }
+        role.run(deathSignal: deathSignal) { words in
+            let numbers = words.compactMap { Int32($0) }
+            guard numbers.count == 2 + PCoreFiles.count else { throw EngineError.damaged("arguments are missing") }
             try run(index: Int(numbers[0]), cpu: Int(numbers[1]), files: PCoreFiles(numbers[2...]))
-            exit(0)
-        } catch is BlockFailure {
-            exit(ToolExit.io.rawValue)  // the parent says why, once for all pcores
-        } catch {
-            FileDescriptor.standardError.writeLine("pcore \(numbers[0]): \(error)")
-            exit(ToolExit.system.rawValue)
+        } failed: { error in
+            if error is BlockFailure { return PCoreExit.io }  // the parent says why, once for all pcores
+            failed(index, error)
+            return PCoreExit.system
         }
     }
 
     private static func run(index: Int, cpu: Int, files: PCoreFiles) throws {
-        try dieWithParent(reports: index == 0)
-        guard let controlFile = files.control else { throw ToolError(.system, "there is no control region") }
+        guard let controlFile = files.control else { throw EngineError.damaged("there is no control region") }
         let control = try ControlRegion(adopting: controlFile)
         let parameters = control.parameters
         // The parent may have died before the request above; then nobody is left to give work.
-        guard getppid() == parameters.parentPID else { exit(ToolExit.system.rawValue) }
+        guard getppid() == parameters.parentPID else { exit(PCoreExit.system) }
         try CPUs.pin(to: [cpu])
         _ = pfs_set_process_name("pfs-pcore-\(index)")
-        let isa = try Kernels.selected()
+        let isa = try ISA.selected()
         let block = control.block(index)
-        guard let ringFile = files.ring else {
-            let blob = try adopt(files.blob, parameters)
-            let pool = BaselinePool(parameters, control.mix)
+        switch parameters.job {
+        case .baseline(let work, let nanoseconds):
+            let blob = try adopt(files.blob, parameters, work)
+            let pool = BaselinePool(work, descriptorsPerRecord: Int(parameters.descriptorsPerRecord), control.mix)
             guard awaitStart(control, index) else { return }
             blob.withUnsafeMutableBytes { bytes in
                 var executor = TotalsExecutor(
-                    mix: control.mix, isa: isa, block: block, parameters: parameters, blob: bytes)
-                executor.runBaseline(pool, parameters, control: control)
+                    mix: control.mix, isa: isa, block: block, parameters, carriesProgram: false, blob: bytes)
+                executor.runBaseline(pool, nanoseconds, control: control)
             }
-            return
-        }
-        let region = try SharedRegion.map(ringFile)
-        var ring = try RingConsumer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
-        guard parameters.job == .totals else {
+        case .random(let work):
+            let region = try map(files.ring, "ring")
+            var ring = try RingConsumer(
+                attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
+            let blob = try adopt(files.blob, parameters, work)
+            guard awaitStart(control, index) else { return }
+            try blob.withUnsafeMutableBytes { bytes in
+                var executor = TotalsExecutor(
+                    mix: control.mix, isa: isa, block: block, parameters, carriesProgram: work.carriesProgram,
+                    blob: bytes)
+                try executor.consume(&ring, control: control, block: block)
+            }
+        case .blob, .mappedFile, .stagedFile:
+            let region = try map(files.ring, "ring")
+            var ring = try RingConsumer(
+                attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
             let storage = try BlockStorage(files, parameters, pcore: index)
-            guard let valuesFile = files.values else { throw ToolError(.system, "there is no table of values") }
-            let values = try SharedRegion.map(valuesFile)
             var executor = try BlockExecutor(
                 program: control.mix.entries[0].program, isa: isa, block: block, parameters: parameters,
-                storage: storage, values: values, slots: ring.capacity)
+                storage: storage, values: map(files.values, "table of values"), slots: ring.capacity)
             guard awaitStart(control, index) else { return }
             try executor.consume(&ring, control: control, block: block)
-            return
-        }
-        let blob = try adopt(files.blob, parameters)
-        guard awaitStart(control, index) else { return }
-        try blob.withUnsafeMutableBytes { bytes in
-            var executor = TotalsExecutor(
-                mix: control.mix, isa: isa, block: block, parameters: parameters, blob: bytes)
-            try executor.consume(&ring, control: control, block: block)
         }
     }
 
-    private static func adopt(_ file: FileDescriptor?, _ parameters: RunParameters) throws -> HugeBlob {
-        guard let file else { throw ToolError(.system, "there is no blob") }
-        let blob = try HugeBlob.adopt(file, byteCount: Int(parameters.blobByteCount))
+    private static func map(_ file: FileDescriptor?, _ name: String) throws -> SharedRegion {
+        guard let file else { throw EngineError.damaged("there is no \(name)") }
+        return try SharedRegion.map(file)
+    }
+
+    private static func adopt(
+        _ file: FileDescriptor?, _ parameters: RunParameters, _ work: RandomParameters
+    ) throws -> HugeBlob {
+        guard let file else { throw EngineError.damaged("there is no blob") }
+        let blob = try HugeBlob.adopt(file, byteCount: Int(parameters.limit))
         // Faults during the run cost a fifth of it over 1 GiB of 4 KiB pages. A page's entry takes 8 bytes in every pcore's page
         // table, so many pcores on a large range must do without.
-        let range = Int(parameters.rangeStart)..<Int(parameters.rangeEnd)
+        let range = Int(work.rangeStart)..<Int(work.rangeEnd)
         if range.count / 512 * Int(parameters.pcores) <= 64 << 20 { try blob.prefault(range) }
         return blob
-    }
-
-    /// Has the kernel end this process when its parent dies, however that happens.
-    ///
-    /// SIGKILL is the surest way. Pcore 0 asks for a signal that it handles instead, so that one line says why the run ended.
-    private static func dieWithParent(reports: Bool) throws(ToolError) {
-        if reports {
-            signal(SIGUSR1) { _ in
-                let text: StaticString = "pfs: the parent process was killed; all pcores of its run have ended\n"
-                write(2, text.utf8Start, text.utf8CodeUnitCount)
-                _exit(ToolExit.system.rawValue)
-            }
-        }
-        guard pfs_set_parent_death_signal(reports ? SIGUSR1 : SIGKILL) == 0 else {
-            throw ToolError(.system, "prctl(PR_SET_PDEATHSIG) failed: \(Errno(rawValue: errno))")
-        }
     }
 
     /// Reports ready and sleeps until the parent starts or abandons the run. Whether to run.
@@ -214,7 +225,7 @@ extension RecordExecutor where Self: ~Copyable {
         let count = Int(block.resumePosition &- ring.position)
         guard 1...batch ~= count else { return }
         guard try ring.peekRecord(ahead: count - 1) != nil else {
-            throw ToolError(.system, "\(count) records to pass over are not in the ring")
+            throw EngineError.damaged("\(count) records to pass over are not in the ring")
         }
         publish(position: ring.position &+ UInt32(count))
         ring.release(count)

@@ -1,6 +1,6 @@
 #if DEBUG
     import Glibc
-    import PacketFSTools
+    import PacketFSProcess
 
     /// What tests do to a run through the environment (CONTRIBUTING.md). Debug builds only: a release build can neither be held nor made
     /// to report a wrong result.
@@ -26,17 +26,17 @@
         private var isAnnounced = false
 
         /// - Parameter text: the variable's value.
-        package init(_ text: String) throws(ToolError) {
+        package init(_ text: String) throws(EngineError) {
             let parts = text.split(separator: ":", maxSplits: 1)
             guard parts.count == 2, let records = Int(parts[0]), records >= 0 else {
-                throw ToolError(
-                    .usage, "\(Self.variable)=\(text): must be RECORDS:FILE, a number of records from 0 and a path")
+                throw EngineError.invalid(
+                    "\(Self.variable)=\(text): must be RECORDS:FILE, a number of records from 0 and a path")
             }
             (left, path) = (records, String(parts[1]))
         }
 
         /// The hold that the environment asks for.
-        package static func fromEnvironment() throws(ToolError) -> TestHold? {
+        package static func fromEnvironment() throws(EngineError) -> TestHold? {
             guard let value = getenv(variable) else { return nil }
             return try TestHold(String(cString: value))
         }

@@ -1,7 +1,7 @@
 import Glibc
 import PacketFSGram
 import PacketFSPCPU
-import PacketFSTools
+import PacketFSProcess
 
 /// Applies records to the blob and adds up what they yield.
 package struct TotalsExecutor: ~Copyable, RecordExecutor {
@@ -13,10 +13,11 @@ package struct TotalsExecutor: ~Copyable, RecordExecutor {
 
     /// Continues from the counters in `block`: zeros, or those of a predecessor that was killed.
     package init(
-        mix: ProgramMix, isa: ISA, block: PCoreBlock, parameters: RunParameters, blob: UnsafeMutableRawBufferPointer
+        mix: ProgramMix, isa: ISA, block: PCoreBlock, _ parameters: RunParameters, carriesProgram: Bool,
+        blob: UnsafeMutableRawBufferPointer
     ) {
         work = RecordTotals(
-            mix: mix, carriesProgram: parameters.carriesProgram,
+            mix: mix, carriesProgram: carriesProgram,
             descriptorsPerRecord: Int(parameters.descriptorsPerRecord), isa: isa, blob: blob)
         let counted = block.latest
         for index in work.totals.indices { work.totals[index] = counted[total: index] }
@@ -47,10 +48,8 @@ package struct TotalsExecutor: ~Copyable, RecordExecutor {
     }
 
     /// Executes the tables of `pool` over and over for the given time.
-    package mutating func runBaseline(
-        _ pool: BaselinePool, _ parameters: RunParameters, control: borrowing ControlRegion
-    ) {
-        let deadline = Clock.monotonic() + parameters.baselineNanoseconds
+    mutating func runBaseline(_ pool: BaselinePool, _ nanoseconds: UInt64, control: borrowing ControlRegion) {
+        let deadline = Clock.monotonic() + nanoseconds
         var next = 0
         while Clock.monotonic() < deadline,
             control.phaseWord.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue
@@ -79,16 +78,15 @@ package struct BaselinePool {
 
     package let tables: [Table]
 
-    package init(_ parameters: RunParameters, _ mix: ProgramMix) {
-        let each = Int(parameters.descriptorsPerRecord)
+    package init(_ work: RandomParameters, descriptorsPerRecord each: Int, _ mix: ProgramMix) {
         let generator = RandomDescriptors(
-            region: parameters.rangeStart..<parameters.rangeEnd, alignment: parameters.alignment,
-            seed: parameters.seed, stream: UInt64.max)
+            region: work.rangeStart..<work.rangeEnd, alignment: work.alignment,
+            seed: work.seed, stream: UInt64.max)
         tables = (0..<max(1, (1 << 18) / each)).map { index in
             let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: each)
             generator.fill(table, from: UInt64(index * each))
             return Table(
-                program: mix.choose(seed: parameters.seed, pcore: -1, record: UInt64(index)),
+                program: mix.choose(seed: work.seed, pcore: -1, record: UInt64(index)),
                 descriptors: UnsafeBufferPointer(table), byteCount: table.reduce(0) { $0 + UInt64($1.length) })
         }
     }

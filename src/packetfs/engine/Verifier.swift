@@ -2,7 +2,7 @@ import Dispatch
 import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
-import PacketFSTools
+import PacketFSProcess
 import Synchronization
 import SystemPackage
 
@@ -40,7 +40,7 @@ package struct Verifier: ~Copyable {
     private let range: Range<UInt64>
     private let copy: HugeBlob
 
-    package init(work: RandomWork, range: Range<UInt64>, file: InputFile?) throws {
+    package init(work: RandomWork, range: Range<UInt64>, file: (descriptor: FileDescriptor, byteCount: Int)?) throws {
         self.work = work
         self.range = range
         let (start, end) = (Int(range.lowerBound), Int(range.upperBound))

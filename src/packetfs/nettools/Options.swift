@@ -71,7 +71,7 @@ public struct CommonOptions: ParsableArguments {
 
     /// Pins the process if asked to.
     public func pin() throws(ToolError) {
-        if let cpu { try CPUs.pin(to: [cpu]) }
+        if let cpu { try ToolError.coded { try CPUs.pin(to: [cpu]) } }
     }
 
     /// The generator of descriptors that both ends share.

@@ -188,7 +188,7 @@ public enum ReceiveRun {
         _ receiver: some FrameReceiver, _ work: FrameWork, _ options: ReceiveOptions, name: String,
         finishesWhenAsked: Bool = false, ready: () -> Void = {}
     ) throws(ToolError) -> ReceiveFigures {
-        let signals = try TerminationSignals()
+        let signals = try ToolError.coded(TerminationSignals.init)
         var figures = ReceiveFigures()
         let cpuStart = Clock.processCPU()
         let start = Clock.monotonic()

@@ -57,7 +57,7 @@ public enum SendRun {
     public static func run(
         _ sender: some FrameSender, _ producer: FrameProducer, _ options: SendOptions, name: String
     ) throws(ToolError) -> SendFigures {
-        let signals = try TerminationSignals()
+        let signals = try ToolError.coded(TerminationSignals.init)
         var figures = SendFigures()
         figures.stream = producer.stream
         figures.endedBy = options.count == nil ? "duration" : "count"

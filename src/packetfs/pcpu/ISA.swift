@@ -1,4 +1,5 @@
 import CPacketFSKernels
+import Glibc
 
 /// The instruction sets that kernels exist for, one set of kernels each.
 ///
@@ -39,6 +40,12 @@ public enum ISA: String, Sendable, Hashable, CaseIterable, CustomStringConvertib
         guard let isa = ISA(rawValue: value) else { throw .unknown(value, allowed: supported) }
         guard supported.contains(isa) else { throw .unsupported(isa, allowed: supported) }
         return isa
+    }
+
+    /// The best one of this CPU, or the one that the environment variable `PACKETFS_FORCE_ISA` names. Child processes inherit the
+    /// environment, and so choose alike.
+    public static func selected() throws(ISAError) -> ISA {
+        try select(environment: getenv("PACKETFS_FORCE_ISA").map { String(cString: $0) })
     }
 
     /// The number among the C kernels; nil for the one that is written in Swift.

@@ -41,12 +41,3 @@ public enum CommandLineTool {
         }
     }
 }
-
-/// A signal asked a run to end before it had anything to report.
-public struct Interrupted: Error, Sendable {
-    /// Its number.
-    public let signal: Int32
-
-    /// Says which signal.
-    public init(signal: Int32) { self.signal = signal }
-}

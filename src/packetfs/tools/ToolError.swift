@@ -1,4 +1,8 @@
+import PacketFSEngine
 import PacketFSMemory
+import PacketFSPCPU
+// What a tool needs of processes comes with this module.
+@_exported import PacketFSProcess
 
 /// Exit codes of every tool, after sysexits(3). A run ended by a signal exits with 128 plus its number.
 public enum ToolExit: Int32, Sendable {
@@ -42,7 +46,20 @@ extension ToolError {
         switch error {
         case let error as ToolError: self = error
         case let error as MemoryError: self.init(Self.exit(for: error), error.description)
+        case let error as SystemError: self.init(error.isUnavailable ? .unavailable : .system, error.description)
+        case let error as ISAError: self.init(error.isUnknownName ? .usage : .unavailable, error.description)
+        case EngineError.tooFewDescriptors: self.init(.unavailable, "--pcores: \(error)")
+        case let error as EngineError: self.init(Self.exit(for: error), error.description)
         default: self.init(.system, "\(error)")
+        }
+    }
+
+    private static func exit(for error: EngineError) -> ToolExit {
+        switch error {
+        case .invalid: .usage
+        case .tooFewDescriptors: .unavailable
+        case .inputEnded, .readingInput, .writingOutput: .io
+        case .ended, .rejected, .damaged: .system
         }
     }
 
@@ -55,5 +72,18 @@ extension ToolError {
         case .system(_, _, .noSuchFileOrDirectory), .system(_, _, .notDirectory): .noInput
         case .system: .system
         }
+    }
+}
+
+extension ISAError {
+    fileprivate var isUnknownName: Bool {
+        if case .unknown = self { true } else { false }
+    }
+}
+
+extension ToolError {
+    /// Runs `body`; an error that it throws gets its exit code.
+    public static func coded<Result>(_ body: () throws -> Result) throws(ToolError) -> Result {
+        do { return try body() } catch { throw ToolError(any: error) }
     }
 }

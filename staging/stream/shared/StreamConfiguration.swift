@@ -32,7 +32,7 @@ package struct StreamSide: Sendable {
     var patience: UInt64 { UInt64(patienceSeconds * 1e9) }
 
     func pin() throws(ToolError) {
-        if let cpu { try CPUs.pin(to: [cpu]) }
+        if let cpu { try ToolError.coded { try CPUs.pin(to: [cpu]) } }
     }
 }
 

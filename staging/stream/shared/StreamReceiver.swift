@@ -40,7 +40,7 @@ package final class StreamReceiver {
         self.side = side
         self.report = report
         isa = try Kernels.selected()
-        signals = try TerminationSignals()
+        signals = try ToolError.coded(TerminationSignals.init)
         outcome = StreamOutcome(role: .consumer, side: side, isa: isa)
     }
 

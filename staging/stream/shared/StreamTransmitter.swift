@@ -34,7 +34,7 @@ package struct StreamTransmitter {
         self.configuration = configuration
         self.report = report
         isa = try Kernels.selected()
-        signals = try TerminationSignals()
+        signals = try ToolError.coded(TerminationSignals.init)
     }
 
     private var side: StreamSide { configuration.side }

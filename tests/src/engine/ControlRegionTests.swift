@@ -11,7 +11,8 @@ struct ControlRegionTests {
     @Test func theNewerSnapshotCounts() throws {
         let work = RandomWork(mix: ProgramMix(try Program(parsing: "fnv")))
         let parameters = RunParameters(
-            work, parentPID: 1, pcores: 1, blobByteCount: 1, lowWater: 1, baselineNanoseconds: 0, range: 0..<1)
+            pcores: 1, limit: 1, descriptorsPerRecord: 1, lowWater: 1,
+            job: .random(RandomParameters(work, range: 0..<1)))
         let control = try ControlRegion(parameters: parameters, mix: work.mix)
         let block = control.block(0)
         block.older[.records] = 1

@@ -64,8 +64,8 @@ struct OutcomeTests {
         var configuration = RunConfiguration(mix: ProgramMix(try Program(parsing: "counteq:1,fnv")))
         configuration.pcores = counters.count
         let parameters = RunParameters(
-            configuration.work, parentPID: 1, pcores: UInt32(counters.count), blobByteCount: 4096, lowWater: 1,
-            baselineNanoseconds: 0, range: 0..<4096)
+            pcores: counters.count, limit: 4096, descriptorsPerRecord: 1, lowWater: 1,
+            job: .random(RandomParameters(configuration.work, range: 0..<4096)))
         let control = try ControlRegion(parameters: parameters, mix: configuration.work.mix)
         for (index, values) in counters.enumerated() {
             let block = control.block(index)

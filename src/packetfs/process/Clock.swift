@@ -15,6 +15,3 @@ public enum Clock {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }
-
-/// The calling thread's errno, for modules that do not import Glibc.
-public func errnoNow() -> CInt { errno }

@@ -11,14 +11,14 @@ public final class TerminationSignals: Sendable {
     private let previousMask: sigset_t
 
     /// Blocks the three signals in the calling thread and opens the signalfd.
-    public init() throws(ToolError) {
+    public init() throws(SystemError) {
         var mask = sigset_t()
         sigemptyset(&mask)
         for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&mask, signal) }
         var previous = sigset_t()
         pthread_sigmask(SIG_BLOCK, &mask, &previous)
         let raw = pfs_signalfd(&mask)
-        guard raw >= 0 else { throw ToolError(.system, "signalfd: \(Errno(rawValue: errno))") }
+        guard raw >= 0 else { throw SystemError("signalfd") }
         descriptor = FileDescriptor(rawValue: raw)
         previousMask = previous
     }
@@ -34,4 +34,13 @@ public final class TerminationSignals: Sendable {
         let signal = pfs_signalfd_read(descriptor.rawValue)
         return signal == 0 ? nil : signal
     }
+}
+
+/// A signal asked a run to end before it had anything to report.
+public struct Interrupted: Error, Sendable {
+    /// Its number.
+    public let signal: Int32
+
+    /// Says which signal.
+    public init(signal: Int32) { self.signal = signal }
 }

@@ -26,8 +26,8 @@ public enum ChildEnd: Sendable, Equatable, CustomStringConvertible {
 /// The child processes of a run. Whatever happens, none of them outlives this owner.
 ///
 /// Liveness comes from the kernel: each child has a pidfd that becomes readable when it ends. Not thread-safe: one thread
-/// starts, watches and ends the fleet (the kernel's parent-death signal is tied to the thread that started a child).
-public struct Fleet: ~Copyable {
+/// starts, watches and ends the children (the kernel's parent-death signal is tied to the thread that started a child).
+public struct ChildProcesses: ~Copyable {
     private struct Child {
         let pid: pid_t
         let pidfd: FileDescriptor
@@ -62,14 +62,15 @@ public struct Fleet: ~Copyable {
     /// The number of children that have not been seen to end.
     public var count: Int { children.count }
 
-    /// Starts this executable again with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
-    public mutating func start(_ index: Int, arguments: [String], descriptors: [FileDescriptor]) throws(ToolError) {
-        func check(_ result: Int32, _ call: String) throws(ToolError) {
+    /// Starts this executable again in `role` with `arguments`, inheriting `descriptors` (at their numbers) and the standard three.
+    public mutating func start(
+        _ index: Int, as role: ChildRole, arguments: [String], descriptors: [FileDescriptor]
+    ) throws(SystemError) {
+        func check(_ result: Int32, _ call: String) throws(SystemError) {
             guard result == 0 else {
-                throw ToolError(
-                    .system,
-                    "cannot start process \(index): \(call): \(Errno(rawValue: result)); check `ulimit -u` and `ulimit -n`"
-                )
+                throw SystemError(
+                    "cannot start process \(index) (check `ulimit -u` and `ulimit -n`): \(call)",
+                    Errno(rawValue: result))
             }
         }
         var actions = posix_spawn_file_actions_t()
@@ -93,7 +94,7 @@ public struct Fleet: ~Copyable {
         try check(posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK)), "posix_spawnattr_setflags")
 
         var pid: pid_t = 0
-        var argv = ([CommandLine.arguments[0]] + arguments).map { strdup($0) } + [nil]
+        var argv = ([CommandLine.arguments[0], role.word] + arguments).map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
         try check(posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, &argv, environ), "posix_spawn")
         let pidfd = pfs_pidfd_open(pid)
@@ -101,7 +102,7 @@ public struct Fleet: ~Copyable {
             let reason = errno
             kill(pid, SIGKILL)
             Self.reap(pid)
-            throw ToolError(.system, "pidfd_open: \(Errno(rawValue: reason)); Linux 5.3 or later is needed")
+            throw SystemError("pidfd_open (Linux 5.3 or later is needed)", Errno(rawValue: reason))
         }
         children[index] = Child(pid: pid, pidfd: FileDescriptor(rawValue: pidfd))
         pollSet.append(pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0))

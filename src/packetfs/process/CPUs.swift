@@ -1,35 +1,21 @@
 import CPacketFSShims
-import SystemPackage
 
 /// The CPUs that this process may use, and pinning to one of them.
 public enum CPUs {
     /// Numbers of the CPUs that the calling thread is allowed to run on, ascending.
-    public static func allowed() throws(ToolError) -> [Int] {
+    public static func allowed() throws(SystemError) -> [Int] {
         var cpus = [Int32](repeating: 0, count: 4096)
         let count = pfs_allowed_cpus(&cpus, Int32(cpus.count))
         guard count >= 0 else {
-            throw ToolError(.system, "cannot read the CPU affinity: \(Errno(rawValue: errnoNow()))")
+            throw SystemError("sched_getaffinity")
         }
         return cpus.prefix(Int(count)).map(Int.init)
     }
 
-    /// The CPUs for pcores: `count` allowed ones (nil: all) from number `first` on.
-    public static func chosen(first: Int, count: Int?) throws(ToolError) -> [Int] {
-        let allowed = try allowed()
-        let candidates = allowed.filter { $0 >= first }
-        let wanted = count ?? max(candidates.count, 1)
-        guard candidates.first == first || first == 0, wanted <= candidates.count, !candidates.isEmpty else {
-            throw ToolError(
-                .unavailable,
-                "--cpu-first \(first) with --cpu-count \(wanted): this process may use CPUs \(describe(allowed)) only")
-        }
-        return Array(candidates.prefix(wanted))
-    }
-
     /// Lets the calling thread run on `cpus` only. Threads that it starts later inherit that.
-    public static func pin(to cpus: [Int]) throws(ToolError) {
+    public static func pin(to cpus: [Int]) throws(SystemError) {
         guard pfs_allow_cpus(cpus.map { Int32(clamping: $0) }, Int32(cpus.count)) == 0 else {
-            throw ToolError(.unavailable, "cannot run on CPU \(describe(cpus)): \(Errno(rawValue: errnoNow()))")
+            throw SystemError("cannot run on CPU \(describe(cpus))", isUnavailable: true)
         }
     }
 

@@ -3,9 +3,10 @@ import PacketFSTools
 import Testing
 
 @testable import PacketFSEngine
+@testable import RandomRuns
 
 /// What mixes take and refuse, at the edge and beyond, and what they choose.
-@Suite("PacketFSEngine: mixes")
+@Suite("pfs_proc_pcores: mixes")
 struct MixTests {
     /// The exit code and message with which `body` refuses; nil if it does not.
     private func refusal(_ body: () throws -> Void) -> ToolError? {
