@@ -5,6 +5,7 @@
  * that revision's kernels. What differs between revisions is said by macros:
  *
  *  CPU_ISAS	the function that tells which ISAs this CPU runs
+ *  pfs_constants, pfs_constants_init	the names that they had then
  *  BY_POINTER	defined where pfs_execute() takes the kernels' address instead of the ISA's number
  */
 #include <stdlib.h>
@@ -17,11 +18,11 @@
 /* The version of the functions below. */
 API const uint32_t pfs_bench_version = 1;
 
-static struct pfs_crc_constants constants;
+static struct pfs_constants constants;
 
 __attribute__((constructor)) static void init_constants(void)
 {
-	pfs_crc_constants_init(&constants);
+	pfs_constants_init(&constants);
 }
 
 /* Bit (1 << number) for each ISA that is there and that this CPU runs. */

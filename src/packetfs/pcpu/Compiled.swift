@@ -38,14 +38,14 @@ final class Compiled: @unchecked Sendable {
 
     /// Owns the CRC constants. Immutable after `init`; lives as long as the process.
     struct Constants: @unchecked Sendable {
-        let pointer: UnsafePointer<pfs_crc_constants>
+        let pointer: UnsafePointer<pfs_constants>
 
         fileprivate init() {
             // Vectors are loaded from it: each from one cache line.
             let memory = UnsafeMutableRawPointer.allocate(
-                byteCount: MemoryLayout<pfs_crc_constants>.size, alignment: 64)
-            let constants = memory.bindMemory(to: pfs_crc_constants.self, capacity: 1)
-            pfs_crc_constants_init(constants)
+                byteCount: MemoryLayout<pfs_constants>.size, alignment: 64)
+            let constants = memory.bindMemory(to: pfs_constants.self, capacity: 1)
+            pfs_constants_init(constants)
             pointer = UnsafePointer(constants)
         }
     }

@@ -69,7 +69,7 @@ public enum ISA: String, Sendable, Hashable, CaseIterable, CustomStringConvertib
 /// The C kernels of one instruction set.
 typealias Kernels =
     @convention(c) (
-        UnsafePointer<pfs_plan>?, UnsafePointer<pfs_crc_constants>?, UnsafeMutablePointer<UInt8>?,
+        UnsafePointer<pfs_plan>?, UnsafePointer<pfs_constants>?, UnsafeMutablePointer<UInt8>?,
         UnsafePointer<pfs_descriptor>?, Int, OpaquePointer?
     ) -> Void
 

@@ -119,7 +119,7 @@ static void fused_multipliers(struct pfs_crc_fused fused[PFS_FUSED_UNITS + 1])
 	}
 }
 
-void pfs_crc_constants_init(struct pfs_crc_constants *constants)
+void pfs_constants_init(struct pfs_constants *constants)
 {
 	uint32_t ones = ~0u;
 	uint32_t advance = advance_by(0);

@@ -75,7 +75,7 @@ ALWAYS_INLINE int have_one_length(const struct range *ranges, size_t count)
 }
 
 /* crc32c() with `fresh` as a constant. */
-ALWAYS_INLINE void crc_ranges(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_ranges(const struct pfs_constants *constants, const struct range *ranges,
 			      size_t count, uint32_t *crc, int fresh)
 {
 	const size_t quads = count / QUAD * QUAD;
@@ -122,7 +122,7 @@ ALWAYS_INLINE void crc_ranges(const struct pfs_crc_constants *constants, const s
  * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are
  * all ones, whatever `crc` says.
  */
-static void crc32c_batch(const struct pfs_crc_constants *constants, const struct range *ranges,
+static void crc32c_batch(const struct pfs_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
 	if (fresh)

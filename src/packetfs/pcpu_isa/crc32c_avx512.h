@@ -80,7 +80,7 @@ ALWAYS_INLINE int have_one_length(const struct range *ranges, size_t count)
 }
 
 /* Ranges that all have one length, not 0. */
-ALWAYS_INLINE void crc_equal(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_equal(const struct pfs_constants *constants, const struct range *ranges,
 			     size_t count, uint32_t *crc, size_t length, int fresh)
 {
 	const size_t lines = (length + 63) / 64;
@@ -105,7 +105,7 @@ ALWAYS_INLINE void crc_equal(const struct pfs_crc_constants *constants, const st
 }
 
 /* crc32c_batch() with `fresh` as a constant. */
-ALWAYS_INLINE void crc_ranges(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_ranges(const struct pfs_constants *constants, const struct range *ranges,
 			      size_t count, uint32_t *crc, int fresh)
 {
 	struct sorted_ranges sorted;
@@ -151,7 +151,7 @@ ALWAYS_INLINE void crc_ranges(const struct pfs_crc_constants *constants, const s
  * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are
  * all ones, whatever `crc` says.
  */
-static void crc32c_batch(const struct pfs_crc_constants *constants, const struct range *ranges,
+static void crc32c_batch(const struct pfs_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
 	if (fresh)

@@ -5,7 +5,7 @@
  *
  * Registers are raw (no complements). Everything is linear over GF(2). Kernels therefore begin with
  * register 0, and the register before a range is advanced over the range's length and added.
- * Algebra and constants: struct pfs_crc_constants.
+ * Algebra and constants: struct pfs_constants.
  */
 #ifndef PFS_CRC32C_FOLD_H
 #define PFS_CRC32C_FOLD_H
@@ -137,7 +137,7 @@ ALWAYS_INLINE uint32_t reduce_lanes(const uint64_t multipliers[4][2], struct fol
 }
 #else
 /* The register after the 64 bytes. */
-ALWAYS_INLINE uint32_t reduce_folded(const struct pfs_crc_constants *constants, struct folded f)
+ALWAYS_INLINE uint32_t reduce_folded(const struct pfs_constants *constants, struct folded f)
 {
 	__m128i sum;
 
@@ -165,8 +165,7 @@ ALWAYS_INLINE uint64_t multiply(uint32_t crc, uint64_t multiplier)
 }
 
 /* The register `length` zero bytes later. */
-static uint32_t advance_register(const struct pfs_crc_constants *constants, uint32_t crc,
-				 size_t length)
+static uint32_t advance_register(const struct pfs_constants *constants, uint32_t crc, size_t length)
 {
 	const uint64_t *multiplier = constants->advance_kib;
 
@@ -188,7 +187,7 @@ ALWAYS_INLINE uint32_t crc_words(uint64_t crc, const uint8_t *p, size_t length)
 }
 
 /* A range of 64 bytes at least, folded to 64 bytes. */
-ALWAYS_INLINE struct folded fold_range(const struct pfs_crc_constants *constants,
+ALWAYS_INLINE struct folded fold_range(const struct pfs_constants *constants,
 				       const struct range *range)
 {
 	const lane_t k = fold_multiplier(FOLD(constants) + 64);

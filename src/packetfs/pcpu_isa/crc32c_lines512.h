@@ -12,12 +12,12 @@
 #include "crc32c_fold.h"
 
 enum {
-	SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / sizeof(uint32_t),
+	SHORT_END = sizeof(((struct pfs_constants *)0)->ones) / sizeof(uint32_t),
 	FEW_LINES = 5, /* up to so many, the number of lines is a constant in the code */
 };
 
 /* The register over `lines` lines that end with the range; its length is more than one less. */
-ALWAYS_INLINE uint32_t crc_lines(const struct pfs_crc_constants *constants, const uint8_t *start,
+ALWAYS_INLINE uint32_t crc_lines(const struct pfs_constants *constants, const uint8_t *start,
 				 size_t length, size_t lines)
 {
 	const lane_t k = fold_multiplier(FOLD(constants) + 64);
@@ -30,7 +30,7 @@ ALWAYS_INLINE uint32_t crc_lines(const struct pfs_crc_constants *constants, cons
 }
 
 /* The register after a range from that over the range alone and the one before. */
-ALWAYS_INLINE uint32_t crc_after(const struct pfs_crc_constants *constants, uint32_t raw,
+ALWAYS_INLINE uint32_t crc_after(const struct pfs_constants *constants, uint32_t raw,
 				 uint32_t before, size_t length, int fresh)
 {
 	return raw ^
@@ -48,7 +48,7 @@ ALWAYS_INLINE void prefetch_lines(const struct range *range, size_t lines)
 }
 
 /* Takes the registers over the ranges that `order` says, which all have so many lines. */
-ALWAYS_INLINE void crc_lines_ordered(const struct pfs_crc_constants *constants,
+ALWAYS_INLINE void crc_lines_ordered(const struct pfs_constants *constants,
 				     const struct range *ranges, const uint32_t *order,
 				     size_t count, uint32_t *crc, size_t lines, int fresh)
 {
@@ -63,7 +63,7 @@ ALWAYS_INLINE void crc_lines_ordered(const struct pfs_crc_constants *constants,
 }
 
 /* The same for ranges that all have one length, in their order. */
-ALWAYS_INLINE void crc_lines_equal(const struct pfs_crc_constants *constants,
+ALWAYS_INLINE void crc_lines_equal(const struct pfs_constants *constants,
 				   const struct range *ranges, size_t count, uint32_t *crc,
 				   size_t length, size_t lines, int fresh)
 {

@@ -34,7 +34,7 @@
  */
 enum { STEP = 64 * FOLDS + 32 * STREAM_WORDS };
 
-ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, uint32_t before,
+ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, uint32_t before,
 				 const uint8_t *p, size_t iterations, const uint64_t advances[5],
 				 uint8_t *ahead, const struct pfs_rounds *rounds,
 				 unsigned int round_count, int beyond_caches)
@@ -88,7 +88,7 @@ ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, uint
 }
 
 /* The register over any range. */
-static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc, const uint8_t *p,
+static uint32_t crc_long(const struct pfs_constants *constants, uint32_t crc, const uint8_t *p,
 			 size_t length)
 {
 	const size_t block = LONG_ITERATIONS * STEP;
@@ -110,8 +110,8 @@ static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc
 }
 
 /* Maps a range in place and takes the register over what it becomes, in one pass over memory. */
-ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, uint32_t crc,
-				   uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_constants *constants, uint32_t crc, uint8_t *p,
+				   size_t length, const struct pfs_rounds *rounds,
 				   unsigned int round_count)
 {
 	const size_t block = LONG_ITERATIONS * STEP;

@@ -62,7 +62,7 @@ ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct map *map,
  * The register, from 0, over a block: `rest` bytes, then `units` (FOLDS...MOST_UNITS). Lines come
  * first and streams last, so that the last of the streams ends where the block ends.
  */
-ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, const uint8_t *p,
+ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, const uint8_t *p,
 				 size_t units, size_t rest)
 {
 	const struct pfs_crc_fused *fused = &constants->fused[units];
@@ -107,8 +107,8 @@ ALWAYS_INLINE uint32_t crc_block(const struct pfs_crc_constants *constants, cons
  * The register, from 0, over a multiple of FAR_STEP bytes, from the first to the last. Where `map`
  * is not NULL, maps them and takes what they become.
  */
-ALWAYS_INLINE uint32_t crc_stream(const struct pfs_crc_constants *constants, uint8_t *p,
-				  size_t length, const struct map *map, unsigned int round_count,
+ALWAYS_INLINE uint32_t crc_stream(const struct pfs_constants *constants, uint8_t *p, size_t length,
+				  const struct map *map, unsigned int round_count,
 				  int beyond_caches)
 {
 	const lane_t next = fold_multiplier(FOLD(constants) + 64);
@@ -136,7 +136,7 @@ ALWAYS_INLINE uint32_t crc_stream(const struct pfs_crc_constants *constants, uin
 }
 
 /* The register over any range. */
-static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc, const uint8_t *p,
+static uint32_t crc_long(const struct pfs_constants *constants, uint32_t crc, const uint8_t *p,
 			 size_t length)
 {
 	const size_t block = MOST_UNITS * UNIT;
@@ -162,7 +162,7 @@ static uint32_t crc_long(const struct pfs_crc_constants *constants, uint32_t crc
 }
 
 /* Takes the registers over ranges that all have `length` bytes, BLOCKS_FROM at least. */
-ALWAYS_INLINE void crc_blocks_equal(const struct pfs_crc_constants *constants,
+ALWAYS_INLINE void crc_blocks_equal(const struct pfs_constants *constants,
 				    const struct range *ranges, size_t count, uint32_t *crc,
 				    size_t length, int fresh)
 {
@@ -182,8 +182,8 @@ ALWAYS_INLINE void crc_blocks_equal(const struct pfs_crc_constants *constants,
 }
 
 /* Maps a range in place and takes the register over what it becomes, in one pass over memory. */
-ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_crc_constants *constants, uint32_t crc,
-				   uint8_t *p, size_t length, const struct pfs_rounds *rounds,
+ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_constants *constants, uint32_t crc, uint8_t *p,
+				   size_t length, const struct pfs_rounds *rounds,
 				   unsigned int round_count)
 {
 	const size_t whole = length / FAR_STEP * FAR_STEP;

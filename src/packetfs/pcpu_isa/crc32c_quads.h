@@ -18,7 +18,7 @@ struct quad {
 	_Alignas(64) uint8_t folded[QUAD][64];
 };
 
-ALWAYS_INLINE void quad_fold(const struct pfs_crc_constants *constants, uint8_t *folded,
+ALWAYS_INLINE void quad_fold(const struct pfs_constants *constants, uint8_t *folded,
 			     const struct range *range)
 {
 	struct folded f = fold_range(constants, range);
@@ -50,7 +50,7 @@ ALWAYS_INLINE void prefetch_lines(const struct range *range)
 
 /* Takes the registers over the ranges, of TINY_END to SHORT_END - 1 bytes each; their number is
  * a multiple of QUAD. */
-ALWAYS_INLINE void crc_quads(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_quads(const struct pfs_constants *constants, const struct range *ranges,
 			     const uint8_t *order, size_t count, uint32_t *crc, int fresh)
 {
 	struct quad quads[2];

@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-static void crc32c_batch(const struct pfs_crc_constants *constants, const struct range *ranges,
+static void crc32c_batch(const struct pfs_constants *constants, const struct range *ranges,
 			 size_t count, uint32_t *crc, int fresh)
 {
 	const uint32_t(*slices)[256] = constants->slices;

@@ -15,16 +15,15 @@ enum {
 	QUAD = 4,
 	TINY_START = 8, /* a range's first word is loaded whole */
 	TINY_END = 65,
-	SHORT_END = sizeof(((struct pfs_crc_constants *)0)->ones) / sizeof(uint32_t),
+	SHORT_END = sizeof(((struct pfs_constants *)0)->ones) / sizeof(uint32_t),
 };
 
 /*
  * Ends a quad: from the registers over the ranges alone to those over all bytes. Reads all before
  * it writes one, as a quad may contain a range several times.
  */
-ALWAYS_INLINE void finish_quad(const struct pfs_crc_constants *constants,
-			       const struct range *ranges, const uint8_t *order,
-			       const uint64_t *raw, uint32_t *crc, int fresh)
+ALWAYS_INLINE void finish_quad(const struct pfs_constants *constants, const struct range *ranges,
+			       const uint8_t *order, const uint64_t *raw, uint32_t *crc, int fresh)
 {
 	uint32_t now[QUAD];
 
@@ -58,7 +57,7 @@ ALWAYS_INLINE void next_words(uint64_t *raw, const uint8_t *const *end, ptrdiff_
  * Takes the registers over ranges which all have `length` bytes, TINY_START to SHORT_END - 1; their
  * number is a multiple of QUAD.
  */
-ALWAYS_INLINE void crc_equal(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_equal(const struct pfs_constants *constants, const struct range *ranges,
 			     size_t count, uint32_t *crc, size_t length, int fresh)
 {
 	for (size_t i = 0; i < AHEAD && i < count; ++i)
@@ -91,7 +90,7 @@ ALWAYS_INLINE void crc_equal(const struct pfs_crc_constants *constants, const st
 
 /* Takes the registers over the ranges, of TINY_START to TINY_END - 1 bytes each; their number is
  * a multiple of QUAD. */
-ALWAYS_INLINE void crc_tiny(const struct pfs_crc_constants *constants, const struct range *ranges,
+ALWAYS_INLINE void crc_tiny(const struct pfs_constants *constants, const struct range *ranges,
 			    const uint8_t *order, size_t count, uint32_t *crc, int fresh)
 {
 	for (size_t m = 0; m < count; m += QUAD) {

@@ -64,7 +64,7 @@ pfs_kernels *pfs_kernels_of(enum pfs_isa isa)
 }
 
 void pfs_execute(pfs_kernels *kernels, const struct pfs_plan *plan,
-		 const struct pfs_crc_constants *constants, uint8_t *base,
+		 const struct pfs_constants *constants, uint8_t *base,
 		 const struct pfs_descriptor *descriptors, size_t count, bool each,
 		 uint64_t *values)
 {

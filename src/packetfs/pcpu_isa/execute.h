@@ -31,7 +31,7 @@ ALWAYS_INLINE int reads_in_place(const struct pfs_plan *plan, const struct range
 
 /* Everything that a plan does to one set of ranges, all of which together fit in the scratch area.
  * Counts are added to results->counters, or to the batch's with `each`. */
-static void process_batch(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+static void process_batch(const struct pfs_plan *plan, const struct pfs_constants *constants,
 			  struct range *ranges, size_t count, uint8_t *scratch,
 			  struct pfs_results *results, struct batch_values *of_batch, int fresh)
 {
@@ -90,7 +90,7 @@ ALWAYS_INLINE size_t take_batch(const struct pfs_descriptor *descriptors, size_t
 }
 
 /* A long range of a program that maps and then takes a crc32c, and nothing else. */
-static uint32_t map_then_crc(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+static uint32_t map_then_crc(const struct pfs_plan *plan, const struct pfs_constants *constants,
 			     uint8_t *p, size_t length)
 {
 #ifdef MULTIPLY
@@ -104,7 +104,7 @@ static uint32_t map_then_crc(const struct pfs_plan *plan, const struct pfs_crc_c
 }
 
 static NOINLINE void execute_digest(const struct pfs_plan *plan,
-				    const struct pfs_crc_constants *constants, uint8_t *base,
+				    const struct pfs_constants *constants, uint8_t *base,
 				    const struct pfs_descriptor *descriptors, size_t count,
 				    struct pfs_results *results)
 {
@@ -204,7 +204,7 @@ static NOINLINE void execute_transform(const struct pfs_plan *plan, uint8_t *bas
 
 /* One crc32c and nothing else: no need to cut long ranges. */
 static NOINLINE void execute_checksum(const struct pfs_plan *plan,
-				      const struct pfs_crc_constants *constants, uint8_t *base,
+				      const struct pfs_constants *constants, uint8_t *base,
 				      const struct pfs_descriptor *descriptors, size_t count,
 				      struct pfs_results *results)
 {
@@ -227,10 +227,9 @@ static NOINLINE void execute_checksum(const struct pfs_plan *plan,
 
 #ifdef FNV_PLANES
 /* One fnv and nothing else: long ranges need not be cut here either. */
-static NOINLINE void execute_fnv(const struct pfs_plan *plan,
-				 const struct pfs_crc_constants *constants, uint8_t *base,
-				 const struct pfs_descriptor *descriptors, size_t count,
-				 struct pfs_results *results)
+static NOINLINE void execute_fnv(const struct pfs_plan *plan, const struct pfs_constants *constants,
+				 uint8_t *base, const struct pfs_descriptor *descriptors,
+				 size_t count, struct pfs_results *results)
 {
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
@@ -252,8 +251,8 @@ static NOINLINE void execute_fnv(const struct pfs_plan *plan,
 }
 #endif
 
-void PFS_EXECUTE(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
-		 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
+void PFS_EXECUTE(const struct pfs_plan *plan, const struct pfs_constants *constants, uint8_t *base,
+		 const struct pfs_descriptor *descriptors, size_t count,
 		 struct pfs_results *results)
 {
 	const struct pfs_level *first = &plan->levels[0];

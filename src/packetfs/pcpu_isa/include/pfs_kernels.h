@@ -126,7 +126,7 @@ enum {
 	PFS_FUSED_UNITS = 186, /* at most in a block */
 };
 
-/* Multipliers for the end of such a block; kinds as in struct pfs_crc_constants. */
+/* Multipliers for the end of such a block; kinds as in struct pfs_constants. */
 struct pfs_crc_fused {
 	uint64_t lanes[4][2]; /* fold: of each lane of the last line to the end of the block */
 	uint64_t stream[PFS_FUSED_STREAMS - 1]; /* advance: of each stream but the last */
@@ -134,8 +134,9 @@ struct pfs_crc_fused {
 };
 
 /*
- * What the CRC-32C kernels multiply by and look up. All polynomials are modulo the Castagnoli
- * polynomial and bit-reflected. The same for everyone: fill one and share it.
+ * What the kernels multiply by and look up: for CRC-32C, and in `fnv` for FNV-1a. The same for
+ * everyone: fill one and share it. All polynomials are modulo the Castagnoli polynomial and
+ * bit-reflected.
  *
  * Two kinds of multiplier, after where the product goes:
  *  - fold: 64-bit halves of a 128-bit lane become a lane d bytes further on. carry-less products of
@@ -144,7 +145,7 @@ struct pfs_crc_fused {
  *  - advance: a 32-bit register moves on by n zero bytes. The 64-bit product goes through the crc32
  * instruction from 0, which multiplies by x^32; hence x^(8n - 33).
  */
-struct pfs_crc_constants {
+struct pfs_constants {
 	uint64_t fold_table[128][2]; /* by d - 63 bytes for d = 0...127: back and forth */
 	uint32_t advance[1024];	     /* by n bytes */
 	uint64_t advance_kib[32];    /* by 2^i KiB */
@@ -157,8 +158,8 @@ struct pfs_crc_constants {
 	struct pfs_crc_fused fused[PFS_FUSED_UNITS + 1]; /* by the units of a block */
 };
 
-/* Fills the constants, which should be aligned to 64 bytes; some hundred thousand cycles. */
-void pfs_crc_constants_init(struct pfs_crc_constants *constants);
+/* Fills in the constants, which should be aligned to 64 bytes; some hundred thousand cycles. */
+void pfs_constants_init(struct pfs_constants *constants);
 
 /*
  * The features that this CPU has and whose registers the operating system saves: bit
@@ -177,7 +178,7 @@ uint32_t pfs_cpu_isas(void);
 
 /* The kernels of one instruction set, to hand to pfs_execute(). */
 struct pfs_results;
-typedef void pfs_kernels(const struct pfs_plan *plan, const struct pfs_crc_constants *constants,
+typedef void pfs_kernels(const struct pfs_plan *plan, const struct pfs_constants *constants,
 			 uint8_t *base, const struct pfs_descriptor *descriptors, size_t count,
 			 struct pfs_results *results);
 
@@ -194,7 +195,7 @@ pfs_kernels *pfs_kernels_of(enum pfs_isa isa);
  * The CPU must run the kernels, and the descriptors must lie inside the blob at base.
  */
 void pfs_execute(pfs_kernels *kernels, const struct pfs_plan *plan,
-		 const struct pfs_crc_constants *constants, uint8_t *base,
+		 const struct pfs_constants *constants, uint8_t *base,
 		 const struct pfs_descriptor *descriptors, size_t count, bool each,
 		 uint64_t *values);
 
