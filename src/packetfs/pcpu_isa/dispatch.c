@@ -63,6 +63,15 @@ pfs_kernels *pfs_kernels_of(enum pfs_isa isa)
 #endif
 }
 
+/* Where the sum of a source is, see pfs_plan. */
+static uint64_t *sum_of(struct pfs_results *results, uint32_t source)
+{
+	uint32_t digest = source - PFS_MAX_REDUCERS;
+
+	return source < PFS_MAX_REDUCERS ? &results->counters[source]
+					 : &results->digests[digest / 2][digest % 2];
+}
+
 void pfs_execute(pfs_kernels *kernels, const struct pfs_plan *plan,
 		 const struct pfs_constants *constants, uint8_t *base,
 		 const struct pfs_descriptor *descriptors, size_t count, bool each,
@@ -71,16 +80,14 @@ void pfs_execute(pfs_kernels *kernels, const struct pfs_plan *plan,
 	struct pfs_results results;
 
 	results.rows = each ? values : NULL;
-	if (!each) {
-		memset(results.counters, 0, plan->counter_count * sizeof(results.counters[0]));
-		memset(results.digests, 0, plan->level_count * sizeof(results.digests[0]));
-	}
+	/* No call of memset(), which takes as long as the map of a short range. */
+	if (!each)
+#pragma clang loop unroll(disable) vectorize(disable)
+		for (uint32_t i = 0; i < plan->reducer_count; ++i)
+			*sum_of(&results, plan->sources[i]) = 0;
 	kernels(plan, constants, base, descriptors, count, &results);
-	for (uint32_t i = 0; i < plan->reducer_count && !each; ++i) {
-		uint32_t source = plan->sources[i];
-		uint32_t digest = source - PFS_MAX_REDUCERS;
-
-		values[i] += source < PFS_MAX_REDUCERS ? results.counters[source]
-						       : results.digests[digest / 2][digest % 2];
-	}
+	if (!each)
+#pragma clang loop unroll(disable) vectorize(disable)
+		for (uint32_t i = 0; i < plan->reducer_count; ++i)
+			values[i] += *sum_of(&results, plan->sources[i]);
 }

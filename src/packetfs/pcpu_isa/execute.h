@@ -173,6 +173,23 @@ static NOINLINE void execute_transform(const struct pfs_plan *plan, uint8_t *bas
 				       const struct pfs_descriptor *descriptors, size_t count,
 				       struct pfs_results *results)
 {
+	struct range ranges[BATCH];
+
+	while (count) {
+		size_t batch = count < BATCH ? count : BATCH;
+
+		pass(ranges, batch, gather_ranges(ranges, base, descriptors, batch), plan,
+		     results->counters);
+		descriptors += batch;
+		count -= batch;
+	}
+}
+
+/* The same with a row of counters for each descriptor. */
+static NOINLINE void execute_transform_each(const struct pfs_plan *plan, uint8_t *base,
+					    const struct pfs_descriptor *descriptors, size_t count,
+					    struct pfs_results *results)
+{
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
 	/* Rows of counters need no rearranging if no operation counts what another does. */
@@ -182,21 +199,15 @@ static NOINLINE void execute_transform(const struct pfs_plan *plan, uint8_t *bas
 		direct &= plan->sources[r] == r;
 	while (count) {
 		size_t batch = count < BATCH ? count : BATCH;
-
 		unsigned int layout = gather_ranges(ranges, base, descriptors, batch);
+		uint64_t *counters = direct ? results->rows : of_batch.counters;
 
-		if (results->rows) {
-			uint64_t *counters = direct ? results->rows : of_batch.counters;
-
-			memset(counters, 0, batch * plan->counter_count * sizeof(*counters));
-			pass_each(ranges, batch, layout, plan, counters);
-			if (direct)
-				results->rows += batch * plan->reducer_count;
-			else
-				write_rows(plan, results, &of_batch, batch);
-		} else {
-			pass(ranges, batch, layout, plan, results->counters);
-		}
+		memset(counters, 0, batch * plan->counter_count * sizeof(*counters));
+		pass_each(ranges, batch, layout, plan, counters);
+		if (direct)
+			results->rows += batch * plan->reducer_count;
+		else
+			write_rows(plan, results, &of_batch, batch);
 		descriptors += batch;
 		count -= batch;
 	}
@@ -260,7 +271,9 @@ void PFS_EXECUTE(const struct pfs_plan *plan, const struct pfs_constants *consta
 	const int is_digest = plan->level_count == 1 && !plan->final.count &&
 			      !plan->counter_count && !first->step.count;
 
-	if (plan->level_count == 0)
+	if (plan->level_count == 0 && results->rows)
+		execute_transform_each(plan, base, descriptors, count, results);
+	else if (plan->level_count == 0)
 		execute_transform(plan, base, descriptors, count, results);
 	else if (is_digest && first->digests == 1 << PFS_DIGEST_CRC32C)
 		execute_checksum(plan, constants, base, descriptors, count, results);

@@ -89,21 +89,22 @@ ALWAYS_INLINE void map_range(uint8_t *p, size_t length, const struct pfs_rounds 
 	pass_range(p, length, alone, &map, round_count, NULL, 0, NO_COPY, NULL);
 }
 
-/* All ranges, in order; adds to sums[0..<counters], or, with `each`, to a row of `counters` sums
- * for each range. */
+/* All ranges, of which there is at least one, in order; adds to sums[0..<counters], or, with
+ * `each`, to a row of `counters` sums for each range. */
 ALWAYS_INLINE void pass_ranges(const struct range *ranges, size_t count, unsigned int layout,
 			       const struct pfs_plan *plan, unsigned int round_count,
 			       unsigned int counters, uint64_t *sums, int each, enum copies copies,
 			       uint8_t *copy)
 {
-	struct range joined;
 	size_t prefetched = layout & EVEN ? 0 : count;
+	/* Each on its own: loaded together, they would wait until stores of each are done. */
+	const uint8_t *start = ranges[0].start;
+	size_t length = ranges[0].length;
 	struct counts counts;
 	struct map map;
 
 	if (layout & ADJOINING && !each && copies == NO_COPY) {
-		joined = (struct range){ranges[0].start, count * ranges[0].length};
-		ranges = &joined;
+		length *= count;
 		count = 1;
 		prefetched = 0;
 	}
@@ -111,18 +112,20 @@ ALWAYS_INLINE void pass_ranges(const struct range *ranges, size_t count, unsigne
 	prepare_map(&map, &plan->final, round_count);
 	for (size_t i = 0; i < prefetched && i < AHEAD; ++i)
 		prefetch_range(ranges[i].start, ranges[i].length);
-	for (size_t i = 0; i < count; ++i) {
-		uint8_t *p = (uint8_t *)ranges[i].start;
-		size_t length = ranges[i].length;
-
+	for (size_t i = 0;;) {
 		if (i + AHEAD < prefetched)
 			prefetch_range(ranges[i + AHEAD].start, ranges[i + AHEAD].length);
-		pass_range(p, length, layout, &map, round_count, &counts, counters, copies, copy);
+		pass_range((uint8_t *)start, length, layout, &map, round_count, &counts, counters,
+			   copies, copy);
 		copy += slot_size(length);
 		if (each) {
 			add_counts(&counts, counters, sums);
 			sums += counters;
 		}
+		if (++i == count)
+			break;
+		start = ranges[i].start;
+		length = ranges[i].length;
 	}
 	if (!each)
 		add_counts(&counts, counters, sums);
@@ -154,6 +157,18 @@ ALWAYS_INLINE void pass_ranges(const struct range *ranges, size_t count, unsigne
 #define FITS(wanted, number) ((wanted) == ANY || (int)(number) == (wanted))
 #define NUMBER(wanted, number) ((wanted) == ANY ? (number) : (unsigned int)(wanted))
 
+/* Functions of their own: what one of them needs of stack and registers, others need not save. */
+#define SHAPE(r, c, e, k)                                                                          \
+	static NOINLINE void pass_##r##_##c##_##e##_##k(                                           \
+	    const struct range *ranges, size_t count, unsigned int layout,                         \
+	    const struct pfs_plan *plan, uint64_t *sums, uint8_t *copy)                            \
+	{                                                                                          \
+		pass_ranges(ranges, count, layout, plan, NUMBER(r, plan->final.count),             \
+			    NUMBER(c, plan->counter_count), sums, e, k, copy);                     \
+	}
+PASS_SHAPES(SHAPE)
+#undef SHAPE
+
 /* The pass of a plan over a batch of ranges. */
 ALWAYS_INLINE void pass_shapes(const struct range *ranges, size_t count, unsigned int layout,
 			       const struct pfs_plan *plan, uint64_t *sums, int each,
@@ -167,8 +182,7 @@ ALWAYS_INLINE void pass_shapes(const struct range *ranges, size_t count, unsigne
 		rounds = NEGATE;
 #define SHAPE(r, c, e, k)                                                                          \
 	if (each == (e) && copies == (k) && FITS(r, rounds) && FITS(c, counters)) {                \
-		pass_ranges(ranges, count, layout, plan, NUMBER(r, rounds), NUMBER(c, counters),   \
-			    sums, e, k, copy);                                                     \
+		pass_##r##_##c##_##e##_##k(ranges, count, layout, plan, sums, copy);               \
 		return;                                                                            \
 	}
 	PASS_SHAPES(SHAPE)

@@ -357,9 +357,11 @@ ALWAYS_INLINE void gather_four(struct range *ranges, __m512i bases,
 						 step, 0xF6);
 }
 
-/* The ranges of 1 to BATCH descriptors, and how they lie. */
-ALWAYS_INLINE unsigned int gather_ranges(struct range *ranges, uint8_t *base,
-					 const struct pfs_descriptor *descriptors, size_t count)
+/* The ranges of 1 to BATCH descriptors, and how they lie. Not inlined: vectors that stay the same
+ * from batch to batch would be saved around the pass, and stores are what a map has least room for.
+ */
+static NOINLINE unsigned int gather_ranges(struct range *ranges, uint8_t *base,
+					   const struct pfs_descriptor *descriptors, size_t count)
 {
 	const __m512i bases = _mm512_maskz_set1_epi64(EVEN_ELEMENTS, (long long)(uintptr_t)base);
 	const size_t length = descriptors[0].length;
