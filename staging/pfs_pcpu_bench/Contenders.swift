@@ -48,28 +48,40 @@ extension Contender {
     /// A program on the kernels of this program.
     static func own(_ text: String, by: String = "packetfs", isa: ISA) throws -> Contender {
         let plan = Plan(try Program(parsing: text), isa: isa)
-        return Contender(work: text, by: by, isa: isa) { run(plan, $0, $1) }
+        return Contender(work: text, by: by, isa: isa, run: totals(of: plan))
     }
 
     /// The operations of a program, one pass for each.
     private static func passes(_ program: Program, _ isa: ISA) throws -> Contender {
         let plans = try program.steps.map { Plan(try Program(parsing: "\($0)"), isa: isa) }
+        let passes = plans.map(totals)
         return Contender(work: "\(program)", by: "packetfs-passes", isa: isa) { base, table in
-            plans.reduce(0) { $0 &+ run($1, base, table) }
+            passes.reduce(0) { $0 &+ $1(base, table) }
         }
     }
 
-    /// The totals of a plan, the first of them.
-    static func run(
-        _ plan: Plan, _ base: UnsafeMutableRawPointer, _ table: UnsafeBufferPointer<Descriptor>
-    ) -> UInt64 {
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: max(plan.reducerCount, 1)) { totals in
-            totals.initialize(repeating: 0)
+    /// A plan that adds to the same totals at each call, as a worker does; the first of them.
+    private static func totals(of plan: Plan) -> (UnsafeMutableRawPointer, UnsafeBufferPointer<Descriptor>) -> UInt64 {
+        let totals = Totals(count: plan.reducerCount)
+        return { base, table in
+            totals.all[0] = 0
             plan.execute(
-                on: base, descriptors: table, totals: UnsafeMutableBufferPointer(rebasing: totals[..<plan.reducerCount])
-            )
-            return totals[0]
+                on: base, descriptors: table,
+                totals: UnsafeMutableBufferPointer(start: totals.all.baseAddress, count: plan.reducerCount))
+            return totals.all[0]
         }
+    }
+
+    /// Room for totals, at least for one.
+    private final class Totals {
+        let all: UnsafeMutableBufferPointer<UInt64>
+
+        init(count: Int) {
+            all = .allocate(capacity: max(count, 1))
+            all.initialize(repeating: 0)
+        }
+
+        deinit { all.deallocate() }
     }
 
     private static func runEach(

@@ -33,10 +33,10 @@ final class Compiled: @unchecked Sendable {
 
     deinit { plan.deallocate() }
 
-    /// The CRC constants: computed once in a process, when the first plan for C kernels is made.
+    /// The kernels' constants: computed once in a process, when the first plan for C kernels is made.
     static let constants: Constants = Constants()
 
-    /// Owns the CRC constants. Immutable after `init`; lives as long as the process.
+    /// Owns the constants. Immutable after `init`; lives as long as the process.
     struct Constants: @unchecked Sendable {
         let pointer: UnsafePointer<pfs_constants>
 

@@ -8,12 +8,10 @@ import PacketFSGram
 public struct Plan: @unchecked Sendable, CustomStringConvertible {
     // A plan may be copied, retained and released for each table of descriptors, which may be short: hence one reference. What an
     // execution needs stands beside it, so that threads which share a plan do not fight for the reference's count.
-    // Unchecked: the pointer leads to what `contents` owns and nobody changes.
+    // Unchecked: the pointers lead to what `contents` owns and to constants, which nobody changes.
     private let contents: Contents
-    /// The form for the C kernels, which `contents` owns; nil where the kernels are the portable ones.
-    private let compiled: UnsafePointer<pfs_plan>?
-    private let kernels: Kernels?
-    private let isEmpty: Bool
+    /// What the C kernels are called with; nil where the kernels are the portable ones, or there is nothing to do.
+    private let native: Native?
     /// The number of values that the program yields: one for each counteq, crc32c and fnv.
     public let reducerCount: Int
 
@@ -32,9 +30,11 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
     /// Compiles `program` for kernels which this CPU runs, whatever it says of `isa`; nil for those that are written in Swift.
     init(_ program: Program, isa: ISA, kernels: Kernels?) {
         contents = Contents(program, isa)
-        compiled = contents.compiled?.plan
-        self.kernels = kernels
-        isEmpty = contents.schedule.isEmpty
+        if let kernels, let compiled = contents.compiled, !contents.schedule.isEmpty {
+            native = Native(kernels: kernels, plan: compiled.plan, constants: Compiled.constants.pointer)
+        } else {
+            native = nil
+        }
         reducerCount = contents.schedule.sources.count
     }
 
@@ -79,21 +79,34 @@ public struct Plan: @unchecked Sendable, CustomStringConvertible {
         on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>, each: Bool,
         into values: UnsafeMutableBufferPointer<UInt64>
     ) {
-        guard !isEmpty else { return }
-        guard let compiled, let kernels else {
-            return Portable.execute(
-                contents.schedule, on: base, descriptors: descriptors, each: each, into: values)
-        }
+        guard let native else { return executePortably(on: base, descriptors: descriptors, each: each, into: values) }
         // Descriptor has the layout of struct pfs_descriptor: that of the wire.
         UnsafeRawBufferPointer(descriptors).withMemoryRebound(to: pfs_descriptor.self) { descriptors in
             pfs_execute(
-                kernels, compiled, Compiled.constants.pointer, base.assumingMemoryBound(to: UInt8.self),
+                native.kernels, native.plan, native.constants, base.assumingMemoryBound(to: UInt8.self),
                 descriptors.baseAddress, descriptors.count, each, values.baseAddress)
         }
     }
 
+    /// Not inlined: the other path, which short tables take often, saves few registers then.
+    @inline(never)
+    private func executePortably(
+        on base: UnsafeMutableRawPointer, descriptors: UnsafeBufferPointer<Descriptor>, each: Bool,
+        into values: UnsafeMutableBufferPointer<UInt64>
+    ) {
+        guard !contents.schedule.isEmpty else { return }
+        Portable.execute(contents.schedule, on: base, descriptors: descriptors, each: each, into: values)
+    }
+
     /// The program and the instruction set, such as `xor:255,crc32c on vpclmul`.
     public var description: String { "\(program) on \(isa)" }
+}
+
+/// The arguments of `pfs_execute()` that are the same for all tables.
+private struct Native {
+    let kernels: Kernels
+    let plan: UnsafePointer<pfs_plan>
+    let constants: UnsafePointer<pfs_constants>
 }
 
 /// What a plan consists of. Immutable.
