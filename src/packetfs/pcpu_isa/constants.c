@@ -155,4 +155,7 @@ void pfs_constants_init(struct pfs_constants *constants)
 	fnv_constants_init(&constants->fnv);
 	fold_by(constants->fold_fused, 64 * PFS_FUSED_FOLDS);
 	fused_multipliers(constants->fused);
+	fold_by(constants->fold_chunk,
+		64 * PFS_FUSED_FOLDS + 8 * PFS_FUSED_STREAMS * PFS_CHUNK_UNITS);
+	constants->skip_chunk = advance_by((64 + 8 * (PFS_FUSED_STREAMS - 1)) * PFS_CHUNK_UNITS);
 }

@@ -23,10 +23,11 @@ enum {
 	MOST_UNITS = PFS_FUSED_UNITS,
 	/* Shorter ranges are folded alone: at its ends, a block has only one kind of work. */
 	BLOCKS_FROM = 600,
-	/* Longer ranges may come from memory. The hardware's prefetchers follow one stream at the
-	 * speed of memory, several at half of it; so these are folded alone. */
-	FAR_FROM = 128 * 1024,
-	FAR_STEP = 64 * FOLDS,
+	/* Longer ranges may come from memory, where blocks, which begin at four places at once, are
+	 * read at half the speed of one stream. They go through chunks. */
+	CHUNKS_FROM = 128 * 1024,
+	CHUNK = UNIT * PFS_CHUNK_UNITS,
+	STEP = 64 * FOLDS, /* of a range that is mapped too */
 };
 
 ALWAYS_INLINE void next_word(uint64_t c[STREAMS], const uint8_t *p, size_t stream)
@@ -58,6 +59,22 @@ ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct map *map,
 				apply_map(_mm512_maskz_loadu_epi8(mask, p), map, round_count));
 }
 
+/* The register, from 0, over a block of so many units whose lines and words are done. */
+ALWAYS_INLINE uint32_t finish_block(const struct pfs_constants *constants, size_t units,
+				    struct folded f[FOLDS], const uint64_t c[STREAMS])
+{
+	const struct pfs_crc_fused *fused = &constants->fused[units];
+	const lane_t next = fold_multiplier(FOLD(constants) + 64);
+	uint64_t sum;
+
+#pragma clang loop unroll(full)
+	for (int i = 1; i < FOLDS; ++i)
+		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
+	sum =
+	    multiply((uint32_t)c[0], fused->stream[0]) ^ multiply((uint32_t)c[1], fused->stream[1]);
+	return _mm_crc32_u64(0, sum) ^ (uint32_t)c[2] ^ reduce_lanes(fused->lanes, f[FOLDS - 1]);
+}
+
 /*
  * The register, from 0, over a block: `rest` bytes, then `units` (FOLDS...MOST_UNITS). Lines come
  * first and streams last, so that the last of the streams ends where the block ends.
@@ -65,12 +82,10 @@ ALWAYS_INLINE void map_lines(uint8_t *p, size_t length, const struct map *map,
 ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, const uint8_t *p,
 				 size_t units, size_t rest)
 {
-	const struct pfs_crc_fused *fused = &constants->fused[units];
-	const lane_t next = fold_multiplier(FOLD(constants) + 64);
 	const lane_t k = fold_multiplier(&constants->fold_fused);
 	const size_t stream = units * 8, head = (rest - 1) % 64 + 1;
 	const uint8_t *end, *w = p + rest + 64 * units;
-	uint64_t c[STREAMS] = {0}, sum;
+	uint64_t c[STREAMS] = {0};
 	struct folded f[FOLDS];
 
 	f[0] = load_tail(p, head);
@@ -96,36 +111,61 @@ ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, const ui
 #pragma clang loop unroll(full)
 	for (int j = 0; j < FOLDS; ++j)
 		next_word(c, w + 8 * j, stream);
-#pragma clang loop unroll(full)
-	for (int i = 1; i < FOLDS; ++i)
-		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
-	sum = multiply(c[0], fused->stream[0]) ^ multiply(c[1], fused->stream[1]);
-	return _mm_crc32_u64(0, sum) ^ c[2] ^ reduce_lanes(fused->lanes, f[FOLDS - 1]);
+	return finish_block(constants, units, f, c);
 }
 
 /*
- * The register, from 0, over a multiple of FAR_STEP bytes, from the first to the last. Where `map`
- * is not NULL, maps them and takes what they become.
+ * The register, from 0, over so many chunks. A chunk is a block, but its chains of folds and of
+ * words go on in the next chunk, over what lies between by one multiplication each. So chunks can
+ * be short, and memory is read almost in order; lines are asked for in order, two chunks ahead.
+ * On Zen 4 that is 74 GB/s in the caches, where lines that are folded alone make 58, and nine
+ * tenths of their rate beyond the caches; blocks make 76 and half.
  */
-ALWAYS_INLINE uint32_t crc_stream(const struct pfs_constants *constants, uint8_t *p, size_t length,
-				  const struct map *map, unsigned int round_count,
-				  int beyond_caches)
+ALWAYS_INLINE uint32_t crc_chunks(const struct pfs_constants *constants, const uint8_t *p,
+				  size_t chunks)
+{
+	const lane_t k = fold_multiplier(&constants->fold_fused);
+	const lane_t to_next = fold_multiplier(&constants->fold_chunk);
+	const size_t stream = 8 * PFS_CHUNK_UNITS;
+	struct folded f[FOLDS] = {0};
+	uint64_t c[STREAMS] = {0};
+
+	for (; chunks; --chunks, p += CHUNK) {
+		const uint8_t *w = p + 64 * PFS_CHUNK_UNITS, *ahead = p + 2 * CHUNK;
+
+#pragma clang loop unroll(full)
+		for (int s = 0; s < STREAMS; ++s)
+			c[s] = _mm_crc32_u64(0, multiply((uint32_t)c[s], constants->skip_chunk));
+#pragma clang loop unroll(full)
+		for (int j = 0; j < PFS_CHUNK_UNITS; ++j) {
+			__builtin_prefetch(ahead + UNIT * j);
+			__builtin_prefetch(ahead + UNIT * j + UNIT / 2);
+			f[j % FOLDS] = fold_onto(f[j % FOLDS], j < FOLDS ? to_next : k, p + 64 * j);
+			next_word(c, w + 8 * j, stream);
+		}
+	}
+	return finish_block(constants, PFS_CHUNK_UNITS, f, c);
+}
+
+/* The register, from 0, over what a multiple of STEP bytes are mapped to, from the first to the
+ * last. They are mapped in place. */
+ALWAYS_INLINE uint32_t map_and_fold(const struct pfs_constants *constants, uint8_t *p,
+				    size_t length, const struct map *map, unsigned int round_count,
+				    int beyond_caches)
 {
 	const lane_t next = fold_multiplier(FOLD(constants) + 64);
 	const lane_t k = fold_multiplier(&constants->fold_fused);
 	struct folded f[FOLDS] = {0};
 
-	for (const uint8_t *end = p + length; p != end; p += FAR_STEP) {
+	for (const uint8_t *end = p + length; p != end; p += STEP) {
 #pragma clang loop unroll(full)
 		for (int j = 0; j < FOLDS; ++j) {
 			__m512i x = _mm512_loadu_si512(p + 64 * j);
 
-			if (map) {
-				if (beyond_caches)
-					__builtin_prefetch(p + 64 * j + PREFETCH_AHEAD);
-				x = apply_map(x, map, round_count);
-				_mm512_storeu_si512(p + 64 * j, x);
-			}
+			if (beyond_caches)
+				__builtin_prefetch(p + 64 * j + PREFETCH_AHEAD);
+			x = apply_map(x, map, round_count);
+			_mm512_storeu_si512(p + 64 * j, x);
 			f[j].lane[0] = fold_lane(f[j].lane[0], k) ^ x;
 		}
 	}
@@ -141,13 +181,13 @@ static uint32_t crc_long(const struct pfs_constants *constants, uint32_t crc, co
 {
 	const size_t block = MOST_UNITS * UNIT;
 
-	if (length >= FAR_FROM) {
-		size_t whole = length / FAR_STEP * FAR_STEP;
+	if (length >= CHUNKS_FROM) {
+		size_t chunks = length / CHUNK;
 
-		crc = advance_register(constants, crc, whole) ^
-		      crc_stream(constants, (uint8_t *)p, whole, NULL, 0, 0);
-		p += whole;
-		length -= whole;
+		crc = advance_register(constants, crc, chunks * CHUNK) ^
+		      crc_chunks(constants, p, chunks);
+		p += chunks * CHUNK;
+		length -= chunks * CHUNK;
 	}
 	for (; length >= block; length -= block, p += block)
 		crc = crc_block(constants, p, MOST_UNITS, 0) ^
@@ -186,15 +226,15 @@ ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_constants *constants, uint32
 				   size_t length, const struct pfs_rounds *rounds,
 				   unsigned int round_count)
 {
-	const size_t whole = length / FAR_STEP * FAR_STEP;
+	const size_t whole = length / STEP * STEP;
 	struct map map;
 
 	prepare_map(&map, rounds, round_count);
 	crc = advance_register(constants, crc, whole);
 	if (length >= PREFETCH_FROM)
-		crc ^= crc_stream(constants, p, whole, &map, round_count, 1);
+		crc ^= map_and_fold(constants, p, whole, &map, round_count, 1);
 	else
-		crc ^= crc_stream(constants, p, whole, &map, round_count, 0);
+		crc ^= map_and_fold(constants, p, whole, &map, round_count, 0);
 	map_lines(p + whole, length - whole, &map, round_count);
 	return crc_long(constants, crc, p + whole, length - whole);
 }

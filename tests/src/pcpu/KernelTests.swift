@@ -106,7 +106,7 @@ import Testing
         let plan = try kernels.plan(text)
         var generator = SeededGenerator(seed: 5)
         let original = randomBytes((1 << 18) + 333, using: &generator)
-        let lengths = [4095, 16384, 16385, 32769, 65536, 65537, 131_000, 1 << 18]
+        let lengths = [4095, 16384, 16385, 32769, 65536, 65537, 131_000, 1 << 17, (1 << 17) + 3169, 1 << 18]
         for (index, length) in lengths.enumerated() where index >= lengths.count - (text == "crc32c" ? 8 : 3) {
             let table = [
                 Descriptor(offset: UInt64(index), length: UInt32(length)), Descriptor(offset: 100, length: 77),

@@ -124,6 +124,7 @@ enum {
 	PFS_FUSED_FOLDS = 3, /* lines whose folds do not depend on each other */
 	PFS_FUSED_STREAMS = 3,
 	PFS_FUSED_UNITS = 186, /* at most in a block */
+	PFS_CHUNK_UNITS = 36,  /* in a chunk of a long range; a multiple of PFS_FUSED_FOLDS */
 };
 
 /* Multipliers for the end of such a block; kinds as in struct pfs_constants. */
@@ -156,6 +157,8 @@ struct pfs_constants {
 	struct pfs_fnv_constants fnv;
 	uint64_t fold_fused[2];				 /* fold by PFS_FUSED_FOLDS lines */
 	struct pfs_crc_fused fused[PFS_FUSED_UNITS + 1]; /* by the units of a block */
+	uint64_t fold_chunk[2]; /* fold from the lines of a chunk to those of the next */
+	uint64_t skip_chunk;	/* advance from the end of a stream to where it continues */
 };
 
 /* Fills in the constants, which should be aligned to 64 bytes; some hundred thousand cycles. */
