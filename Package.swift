@@ -304,7 +304,8 @@ let tests: [Target] = [
     .testTarget(
         name: "ProcPcoresTests",
         dependencies: [
-            "RandomRuns", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSPCPU", "pfs_proc_pcores",
+            "RandomRuns", "PacketFSEngine", "PacketFSTools", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
+            "pfs_proc_pcores",
             "ToolTesting",
         ],
         path: "tests/staging/proc_pcores", swiftSettings: swift),

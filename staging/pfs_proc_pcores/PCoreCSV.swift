@@ -88,9 +88,7 @@ final class PCoreCSV {
         for (index, pcore) in outcome.pcores.enumerated() {
             rows.append(
                 times, index,
-                PCoreSample(
-                    cpu: pcore.cpu, bytes: pcore.bytes, records: pcore.records,
-                    rejectedRecords: pcore.rejectedRecords, sleeps: pcore.sleeps),
+                pcore,
                 rate: Self.tenths(pcore.bytes, over: outcome.elapsedNanoseconds),
                 cpu: Self.milliseconds(pcore.cpuNanoseconds))
             rows.bytes.append(contentsOf: programField)
@@ -125,7 +123,7 @@ final class PCoreCSV {
         init(count: Int) { bytes.reserveCapacity(count * 128) }
 
         /// Appends a row without its program. `rate` is in tenths of MB/s; `cpu` in milliseconds makes the row final.
-        mutating func append(_ times: Times, _ index: Int, _ pcore: PCoreSample, rate: UInt64, cpu: UInt64?) {
+        mutating func append(_ times: Times, _ index: Int, _ pcore: PCoreResult, rate: UInt64, cpu: UInt64?) {
             field(times.wall, decimals: 3)
             field(times.elapsed, decimals: 3)
             field(UInt64(index))

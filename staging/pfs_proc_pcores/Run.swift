@@ -182,7 +182,7 @@ struct ProcPcoresRun {
             fault = signals.take().map { .interrupted(signal: $0) }
         }
         guard fault == nil else { return nil }
-        return Double(block[.bytes]) / Double(block.endNanoseconds - start) * 1000
+        return Double(block.latest.tally.bytes) / Double(block.endNanoseconds - start) * 1000
     }
 
     // MARK: - The run
@@ -250,20 +250,24 @@ struct ProcPcoresRun {
         _ group: inout PCoreGroup<RandomRecords>, start: UInt64, baseline: Double?, _ signals: TerminationSignals
     ) throws -> RunFault? {
         let end = start + UInt64(configuration.durationSeconds * 1e9)
-        var last = Sample(
-            elapsedNanoseconds: 0, bytes: 0, records: 0, descriptors: 0, megabytesPerSecond: 0, recordsPerSecond: 0,
-            baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, configuration.pcores), isa: isa)
+        var last: Sample?
         return try group.drive(signals) { now, group in
             guard let limit = configuration.work.recordsPerPCore else { return now >= end }
             for index in 0..<configuration.pcores {
-                let counted = group.control.block(index).latest
-                if counted[.records] + counted[.rejectedRecords] + group.inDoubt(of: index) < limit { return false }
+                if group.attempted(by: index) < limit { return false }
             }
             return true
         } tick: { now, control in
-            guard now - start >= last.elapsedNanoseconds + Self.sampleInterval else { return }
-            last = sample(control, at: now - start, after: last)
-            report(.sample(last))
+            guard now - start >= (last?.elapsedNanoseconds ?? 0) + Self.sampleInterval else { return }
+            // Each tally is read once, so that the pcores' rows add up to the aggregate's.
+            let pcores = (0..<configuration.pcores).map {
+                PCoreResult(cpu: cpu(of: $0), tally: control.block($0).latest.tally)
+            }
+            let sample = Sample(
+                pcores.reduce(Tally()) { $0 + $1.tally }, elapsedNanoseconds: now - start, after: last, isa: isa,
+                baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, pcores.count), pcores: pcores)
+            last = sample
+            report(.sample(sample))
         } work: { lanes in
             try fill(lanes)
         }
@@ -273,28 +277,6 @@ struct ProcPcoresRun {
         var made = 0
         for lane in lanes { made += try lane.fill(atMost: Self.turn) }
         return made
-    }
-
-    private func sample(_ control: borrowing ControlRegion, at elapsed: UInt64, after last: Sample) -> Sample {
-        var next = last
-        (next.bytes, next.records, next.descriptors) = (0, 0, 0)
-        next.pcores.removeAll(keepingCapacity: true)
-        for index in 0..<configuration.pcores {
-            let block = control.block(index).latest
-            // Each counter is read once, so that the pcores' rows add up to the aggregate's.
-            let pcore = PCoreSample(
-                cpu: cpu(of: index), bytes: block[.bytes], records: block[.records],
-                rejectedRecords: block[.rejectedRecords], sleeps: block[.sleeps])
-            next.bytes += pcore.bytes
-            next.records += pcore.records
-            next.descriptors += block[.descriptors]
-            next.pcores.append(pcore)
-        }
-        next.elapsedNanoseconds = elapsed
-        let seconds = Double(elapsed - last.elapsedNanoseconds) / 1e9
-        next.megabytesPerSecond = Double(next.bytes - last.bytes) / seconds / 1e6
-        next.recordsPerSecond = Double(next.records - last.records) / seconds
-        return next
     }
 
     // MARK: - Verification

@@ -1,4 +1,5 @@
 import PacketFSEngine
+import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSTools
@@ -39,11 +40,11 @@ struct RunOutcome: Sendable {
     /// From the start signal until the last pcore left its loop.
     var elapsedNanoseconds: UInt64 { final.elapsedNanoseconds }
     /// Records refused by all pcores.
-    var rejectedRecords: UInt64 { pcores.reduce(0) { $0 + $1.rejectedRecords } }
+    var rejectedRecords: UInt64 { final.rejectedRecords }
     /// CPU time of all pcores while running.
     var pcoreCPUNanoseconds: UInt64 { pcores.reduce(0) { $0 + $1.cpuNanoseconds } }
     /// Payload bytes times operations.
-    var operationBytes: UInt64 { pcores.reduce(0) { $0 &+ $1.operationBytes } }
+    var operationBytes: UInt64 { final.operationBytes }
     /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``.
     var totals: [UInt64] {
         pcores.reduce(into: Array(repeating: 0, count: configuration.work.mix.reducers.count)) { sums, pcore in
@@ -78,20 +79,12 @@ struct RunOutcome: Sendable {
             let counted = block.latest
             pcores.append(
                 PCoreResult(
-                    cpu: pcoreCPUs[index % pcoreCPUs.count], records: counted[.records],
-                    descriptors: counted[.descriptors], bytes: counted[.bytes],
-                    operationBytes: counted[.operationBytes], rejectedRecords: counted[.rejectedRecords],
-                    sleeps: counted[.sleeps], cpuNanoseconds: block.cpuNanoseconds,
+                    cpu: pcoreCPUs[index % pcoreCPUs.count], tally: counted.tally, cpuNanoseconds: block.cpuNanoseconds,
                     totals: configuration.work.mix.reducers.indices.map { counted[total: $0] }))
         }
         self.pcores = pcores
-        let bytes = pcores.reduce(0) { $0 + $1.bytes }
-        let records = pcores.reduce(0) { $0 + $1.records }
-        let seconds = Double(end - start) / 1e9
         final = Sample(
-            elapsedNanoseconds: end - start, bytes: bytes, records: records,
-            descriptors: pcores.reduce(0) { $0 + $1.descriptors },
-            megabytesPerSecond: Double(bytes) / seconds / 1e6, recordsPerSecond: Double(records) / seconds,
-            baselineMegabytesPerSecond: baseline, cpuCount: Set(pcores.map(\.cpu)).count, isa: isa)
+            pcores.reduce(Tally()) { $0 + $1.tally }, elapsedNanoseconds: end - start, isa: isa,
+            baselineMegabytesPerSecond: baseline, cpuCount: Set(pcores.map(\.cpu)).count)
     }
 }

@@ -1,52 +1,44 @@
 import PacketFSEngine
+import PacketFSGram
 import PacketFSPCPU
 import PacketFSTools
 
-/// What one pcore has counted up to a sample.
-package struct PCoreSample: Sendable {
-    /// The CPU it is pinned to.
-    package var cpu: Int
-    /// Payload bytes and records executed, records refused, and how often it slept, so far.
-    package var bytes: UInt64, records: UInt64, rejectedRecords: UInt64, sleeps: UInt64
-
-    /// Values as the properties.
-    package init(cpu: Int, bytes: UInt64, records: UInt64, rejectedRecords: UInt64, sleeps: UInt64) {
-        (self.cpu, self.bytes, self.records) = (cpu, bytes, records)
-        (self.rejectedRecords, self.sleeps) = (rejectedRecords, sleeps)
-    }
-}
-
 /// A sample of a run in progress, taken every half second and once at the end.
+@dynamicMemberLookup
 package struct Sample: Sendable {
     /// Nanoseconds since measurement started.
-    package var elapsedNanoseconds: UInt64
-    /// Payload bytes, records and descriptors so far.
-    package var bytes: UInt64, records: UInt64, descriptors: UInt64
-    /// Payload rate since the previous sample (over the whole run in the final one), 10^6 bytes per second.
-    package var megabytesPerSecond: Double
+    package let elapsedNanoseconds: UInt64
+    /// What is done so far; its counts are members of this value, too.
+    package let tally: Tally
+    /// Payload rate since the sample before, 10^6 bytes per second; over the whole run in the first and in the final sample.
+    package let megabytesPerSecond: Double
     /// Records per second, over the same time.
-    package var recordsPerSecond: Double
+    package let recordsPerSecond: Double
     /// The baseline's rate, if it was measured.
-    package var baselineMegabytesPerSecond: Double?
+    package let baselineMegabytesPerSecond: Double?
     /// CPUs the pcores are spread over.
-    package var cpuCount: Int
+    package let cpuCount: Int
     /// The kernels that run.
-    package var isa: ISA
-    /// The counters of each pcore; empty in the final sample, where ``RunOutcome/pcores`` has them.
-    package var pcores: [PCoreSample] = []
+    package let isa: ISA
+    /// What each pcore has done; empty in the final sample, whose outcome has it.
+    package let pcores: [PCoreResult]
 
-    /// Values as the properties.
+    /// A sample taken `elapsedNanoseconds` after the start; other values as the properties.
     package init(
-        elapsedNanoseconds: UInt64, bytes: UInt64, records: UInt64, descriptors: UInt64, megabytesPerSecond: Double,
-        recordsPerSecond: Double, baselineMegabytesPerSecond: Double?, cpuCount: Int, isa: ISA,
-        pcores: [PCoreSample] = []
+        _ tally: Tally, elapsedNanoseconds: UInt64, after last: Sample? = nil, isa: ISA,
+        baselineMegabytesPerSecond: Double? = nil, cpuCount: Int = 1, pcores: [PCoreResult] = []
     ) {
-        self.elapsedNanoseconds = elapsedNanoseconds
-        (self.bytes, self.records, self.descriptors) = (bytes, records, descriptors)
-        (self.megabytesPerSecond, self.recordsPerSecond) = (megabytesPerSecond, recordsPerSecond)
+        (self.tally, self.elapsedNanoseconds) = (tally, elapsedNanoseconds)
+        let done = tally.since(last?.tally ?? Tally())
+        let seconds = Double(max(1, elapsedNanoseconds - (last?.elapsedNanoseconds ?? 0))) / 1e9
+        megabytesPerSecond = Double(done.bytes) / seconds / 1e6
+        recordsPerSecond = Double(done.records) / seconds
         self.baselineMegabytesPerSecond = baselineMegabytesPerSecond
-        (self.cpuCount, self.isa, self.pcores) = (cpuCount, isa, pcores)
+        (self.isa, self.cpuCount, self.pcores) = (isa, cpuCount, pcores)
     }
+
+    /// A count.
+    package subscript(dynamicMember count: KeyPath<Tally, UInt64>) -> UInt64 { tally[keyPath: count] }
 
     /// Aggregate rate over the baseline's.
     package var cpupwn: Double? { baselineMegabytesPerSecond.map { megabytesPerSecond / $0 } }

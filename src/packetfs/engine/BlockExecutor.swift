@@ -158,11 +158,7 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
     /// A record is a lot of work: each one is released at once, so that its values can go on and its room gets new work.
     package let batch = 1
     package let usualRecordByteCount: Int
-    private var records: UInt64
-    private var descriptors: UInt64
-    private var bytes: UInt64
-    private var rejected: UInt64
-    private var sleeps: UInt64
+    package var tally: Tally
 
     package init(
         program: Program, isa: ISA, block: PCoreBlock, parameters: RunParameters, storage: BlockStorage,
@@ -189,12 +185,7 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
         scratch = .allocate(capacity: max(capacity, 1))
         local = .allocate(capacity: max(capacity, 1))
         usualRecordByteCount = RecordFormat.byteCount(descriptors: capacity, instructions: instructions.count)
-        let counted = block.latest
-        records = counted[.records]
-        descriptors = counted[.descriptors]
-        bytes = counted[.bytes]
-        rejected = counted[.rejectedRecords]
-        sleeps = counted[.sleeps]
+        tally = block.latest.tally
     }
 
     deinit {
@@ -207,7 +198,7 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
             record.descriptorCount <= scratch.count,
             let table = try? record.loadDescriptors(into: scratch, blobByteCount: limit)
         else {
-            rejected += 1
+            tally.rejectedRecords += 1
             return
         }
         let first = region.base.assumingMemoryBound(to: UInt64.self) + (Int(position) & (slots - 1)) * rowCount
@@ -219,7 +210,7 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
         case .staged(let file):
             do throws(BlockFailure) {
                 guard try execute(table.descriptors, row, in: file) else {
-                    rejected += 1
+                    tally.rejectedRecords += 1
                     return
                 }
             } catch {
@@ -227,9 +218,8 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
                 throw error
             }
         }
-        records += 1
-        descriptors += UInt64(table.descriptors.count)
-        self.bytes += table.byteCount
+        tally.count(
+            descriptors: table.descriptors.count, bytes: table.byteCount, operations: UInt64(instructions.count))
     }
 
     /// Group after group of blocks: in, transformed, out. False if one is too large for the memory that there is.
@@ -259,17 +249,5 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
         return true
     }
 
-    package mutating func slept() { sleeps += 1 }
-
-    package mutating func publish(position: UInt32) {
-        let snapshot = block.older
-        snapshot[.records] = records
-        snapshot[.descriptors] = descriptors
-        snapshot[.bytes] = bytes
-        snapshot[.operationBytes] = bytes &* UInt64(instructions.count)
-        snapshot[.rejectedRecords] = rejected
-        snapshot[.sleeps] = sleeps
-        snapshot.position = position
-        block.turn()
-    }
+    package func storeTotals(to snapshot: PCoreBlock.Snapshot) {}
 }

@@ -150,15 +150,11 @@ package final class BlockWork {
     package func end(_ group: inout PCoreGroup<BlockRecords>) throws {
         let fault = group.finish(nil)
         try check(fault, group)
-        var rejected: UInt64 = 0
-        for index in 0..<pcores {
-            let counted = group.control.block(index).latest
-            records += counted[.records]
-            rejected += counted[.rejectedRecords]
-        }
+        let tally = (0..<pcores).reduce(Tally()) { $0 + group.control.block($1).latest.tally }
+        records = tally.records
         restarts = group.restartCount
-        guard rejected == 0 else {
-            throw EngineError.rejected(records: rejected)
+        guard tally.rejectedRecords == 0 else {
+            throw EngineError.rejected(records: tally.rejectedRecords)
         }
     }
 

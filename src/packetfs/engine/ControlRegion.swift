@@ -206,17 +206,12 @@ package struct PCoreBlock {
     /// Totals in each snapshot.
     package let totalCount: Int
 
-    /// The counters of a snapshot.
-    package enum Counter: Int, CaseIterable {
-        case records = 0, descriptors, bytes, operationBytes, rejectedRecords, sleeps
-    }
-
     /// One of the two copies of counters and totals.
     package struct Snapshot {
         fileprivate let base: UnsafeMutableRawPointer
 
-        private static let firstCounter = 1
-        fileprivate static let firstTotal = firstCounter + Counter.allCases.count
+        private static let tallyOffset = 8
+        fileprivate static let firstTotal = (tallyOffset + Tally.byteCount) / 8
 
         /// The ring's entries before this one are counted.
         package var position: UInt32 {
@@ -224,9 +219,10 @@ package struct PCoreBlock {
             nonmutating set { word(0).pointee.store(UInt64(newValue), ordering: .relaxed) }
         }
 
-        package subscript(counter: Counter) -> UInt64 {
-            get { word(Self.firstCounter + counter.rawValue).pointee.load(ordering: .relaxed) }
-            nonmutating set { word(Self.firstCounter + counter.rawValue).pointee.store(newValue, ordering: .relaxed) }
+        /// What is counted.
+        package var tally: Tally {
+            get { Tally(loadingFrom: base + Self.tallyOffset) }
+            nonmutating set { newValue.store(to: base + Self.tallyOffset) }
         }
 
         /// Total of yielding operation `index`, counted over all programs of the mix.
@@ -293,8 +289,6 @@ package struct PCoreBlock {
     package func turn() {
         latestIndex.pointee.store(latestIndex.pointee.load(ordering: .relaxed) & 1 ^ 1, ordering: .releasing)
     }
-
-    package subscript(counter: Counter) -> UInt64 { latest[counter] }
 
     private func snapshot(_ index: UInt32) -> Snapshot {
         Snapshot(

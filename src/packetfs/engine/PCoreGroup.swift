@@ -194,7 +194,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
         var text = "restarted"
         if passedOver == 0, policy == .passOver, queued > 0 {
             passedOver = UInt32(min(PCoreWorker.batch, queued))
-            let first = block.latest[.records] + block.latest[.rejectedRecords] + inDoubt(of: index)
+            let first = attempted(by: index)
             doubtful.append(DoubtfulRecords(pcore: index, firstRecord: first, count: Int(passedOver)))
             text += "; its records \(first) to \(first + UInt64(passedOver) - 1) are in doubt and were passed over"
         }
@@ -207,8 +207,14 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
         return nil
     }
 
+    /// Records of pcore `index` that were executed, rejected or passed over.
+    package func attempted(by index: Int) -> UInt64 {
+        let tally = control.block(index).latest.tally
+        return tally.records + tally.rejectedRecords + inDoubt(of: index)
+    }
+
     /// Records of pcore `index` that were passed over uncounted.
-    package func inDoubt(of index: Int) -> UInt64 {
+    private func inDoubt(of index: Int) -> UInt64 {
         doubtful.reduce(0) { $0 + ($1.pcore == index ? UInt64($1.count) : 0) }
     }
 

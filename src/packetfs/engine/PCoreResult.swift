@@ -1,27 +1,22 @@
-/// What one pcore did, from its own counters.
+import PacketFSGram
+
+/// What one pcore has done up to a moment.
+@dynamicMemberLookup
 package struct PCoreResult: Sendable {
-    /// The CPU it was pinned to.
+    /// The CPU it is pinned to.
     package let cpu: Int
-    /// Records, descriptors and payload bytes executed.
-    package let records: UInt64, descriptors: UInt64, bytes: UInt64
-    /// Payload bytes times the operations of the program that was applied to them.
-    package let operationBytes: UInt64
-    /// Records refused because they or their descriptors were out of bounds.
-    package let rejectedRecords: UInt64
-    /// How often it found its ring empty and slept.
-    package let sleeps: UInt64
-    /// CPU time used while running, in nanoseconds.
+    /// What it counted; its counts are members of this value, too.
+    package let tally: Tally
+    /// CPU time used while running, in nanoseconds; 0 before its end.
     package let cpuNanoseconds: UInt64
-    /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``.
+    /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``; none in samples.
     package let totals: [UInt64]
 
     /// Values as the properties.
-    package init(
-        cpu: Int, records: UInt64, descriptors: UInt64, bytes: UInt64, operationBytes: UInt64, rejectedRecords: UInt64,
-        sleeps: UInt64, cpuNanoseconds: UInt64, totals: [UInt64]
-    ) {
-        (self.cpu, self.cpuNanoseconds, self.totals) = (cpu, cpuNanoseconds, totals)
-        (self.records, self.descriptors, self.bytes) = (records, descriptors, bytes)
-        (self.operationBytes, self.rejectedRecords, self.sleeps) = (operationBytes, rejectedRecords, sleeps)
+    package init(cpu: Int, tally: Tally, cpuNanoseconds: UInt64 = 0, totals: [UInt64] = []) {
+        (self.cpu, self.tally, self.cpuNanoseconds, self.totals) = (cpu, tally, cpuNanoseconds, totals)
     }
+
+    /// A count.
+    package subscript(dynamicMember count: KeyPath<Tally, UInt64>) -> UInt64 { tally[keyPath: count] }
 }

@@ -1,5 +1,6 @@
 import CPacketFSShims
 import Glibc
+import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSProcess
@@ -103,8 +104,8 @@ public enum PCoreWorker {
             guard awaitStart(control, index) else { return }
             blob.withUnsafeMutableBytes { bytes in
                 var executor = TotalsExecutor(
-                    mix: control.mix, isa: isa, block: block, parameters, carriesProgram: false, blob: bytes)
-                executor.runBaseline(pool, nanoseconds, control: control)
+                    mix: control.mix, carriesProgram: false, descriptorsPerRecord: 1, isa: isa, blob: bytes)
+                executor.runBaseline(pool, nanoseconds, block: block, control: control)
             }
         case .random(let work):
             let region = try map(files.ring, "ring")
@@ -114,8 +115,9 @@ public enum PCoreWorker {
             guard awaitStart(control, index) else { return }
             try blob.withUnsafeMutableBytes { bytes in
                 var executor = TotalsExecutor(
-                    mix: control.mix, isa: isa, block: block, parameters, carriesProgram: work.carriesProgram,
-                    blob: bytes)
+                    mix: control.mix, carriesProgram: work.carriesProgram,
+                    descriptorsPerRecord: Int(parameters.descriptorsPerRecord), isa: isa, blob: bytes)
+                executor.resume(from: block.latest)
                 try executor.consume(&ring, control: control, block: block)
             }
         case .blob, .mappedFile, .stagedFile:
@@ -171,10 +173,10 @@ package protocol RecordExecutor: ~Copyable {
     var usualRecordByteCount: Int { get }
     /// Executes the record at the start of `bytes`, entry `position` of the ring, whole, or counts it as rejected.
     mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32) throws(BlockFailure)
-    /// Counts a sleep for want of records.
-    mutating func slept()
-    /// Makes what was counted visible, as all that comes from entries before `position`.
-    mutating func publish(position: UInt32)
+    /// What was counted.
+    var tally: Tally { get set }
+    /// Writes sums of values, if there are any, beside the tally.
+    func storeTotals(to snapshot: PCoreBlock.Snapshot)
 }
 
 extension RecordExecutor where Self: ~Copyable {
@@ -201,23 +203,32 @@ extension RecordExecutor where Self: ~Copyable {
                 try execute(bytes, position: position)
             }
             guard taken > 0 else {
-                slept()
+                tally.sleeps += 1
                 _ = try ring.waitForRecords(timeout: PCoreWorker.nap) {
                     phase.pointee.load(ordering: .relaxed) != RunPhase.running.rawValue
                 }
                 continue
             }
-            publish(position: ring.position &+ UInt32(taken))
+            publish(to: block, position: ring.position &+ UInt32(taken))
             ring.release(taken)
             if ring.count < lowWater { doorbell.ring() }
         }
         block.endNanoseconds = Clock.monotonic()
         block.cpuNanoseconds += Clock.processCPU() - cpuAtStart
-        publish(position: ring.position)
+        publish(to: block, position: ring.position)
         #if DEBUG
             TestHooks.corrupt(block)
         #endif
         block.state.pointee.store(PCoreState.done.rawValue, ordering: .releasing)
+    }
+
+    /// Makes what was counted visible, as all that comes from entries before `position`.
+    func publish(to block: PCoreBlock, position: UInt32) {
+        let snapshot = block.older
+        snapshot.tally = tally
+        storeTotals(to: snapshot)
+        snapshot.position = position
+        block.turn()
     }
 
     /// A successor of a killed pcore starts behind the records that must not run again.
@@ -227,7 +238,7 @@ extension RecordExecutor where Self: ~Copyable {
         guard try ring.peekRecord(ahead: count - 1) != nil else {
             throw EngineError.damaged("\(count) records to pass over are not in the ring")
         }
-        publish(position: ring.position &+ UInt32(count))
+        publish(to: block, position: ring.position &+ UInt32(count))
         ring.release(count)
     }
 }

@@ -10,7 +10,7 @@
             guard getenv("PACKETFS_TEST_CORRUPT") != nil else { return }
             let snapshot = block.latest
             if block.totalCount > 0 { snapshot[total: 0] ^= 1 }
-            snapshot[.bytes] += 1
+            snapshot.tally.bytes += 1
         }
     }
 

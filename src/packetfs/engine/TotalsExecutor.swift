@@ -1,93 +1,101 @@
-import Glibc
 import PacketFSGram
 import PacketFSPCPU
-import PacketFSProcess
 
-/// Applies records to the blob and adds up what they yield.
-package struct TotalsExecutor: ~Copyable, RecordExecutor {
-    private var work: RecordTotals
-    private let block: PCoreBlock
-    package let batch = PCoreWorker.batch
-    package var usualRecordByteCount: Int { work.usualRecordByteCount }
-    private var sleeps: UInt64
-
-    /// Continues from the counters in `block`: zeros, or those of a predecessor that was killed.
-    package init(
-        mix: ProgramMix, isa: ISA, block: PCoreBlock, _ parameters: RunParameters, carriesProgram: Bool,
-        blob: UnsafeMutableRawBufferPointer
-    ) {
-        work = RecordTotals(
-            mix: mix, carriesProgram: carriesProgram,
-            descriptorsPerRecord: Int(parameters.descriptorsPerRecord), isa: isa, blob: blob)
-        let counted = block.latest
-        for index in work.totals.indices { work.totals[index] = counted[total: index] }
-        work.records = counted[.records]
-        work.descriptors = counted[.descriptors]
-        work.bytes = counted[.bytes]
-        work.operationBytes = counted[.operationBytes]
-        work.rejected = counted[.rejectedRecords]
-        sleeps = counted[.sleeps]
-        self.block = block
-    }
-
-    package mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32) { work.execute(bytes) }
-
-    package mutating func slept() { sleeps += 1 }
-
-    package mutating func publish(position: UInt32) {
-        let snapshot = block.older
-        snapshot[.records] = work.records
-        snapshot[.descriptors] = work.descriptors
-        snapshot[.bytes] = work.bytes
-        snapshot[.operationBytes] = work.operationBytes
-        snapshot[.rejectedRecords] = work.rejected
-        snapshot[.sleeps] = sleeps
-        for index in work.totals.indices { snapshot[total: index] = work.totals[index] }
-        snapshot.position = position
-        block.turn()
-    }
-
-    /// Executes the tables of `pool` over and over for the given time.
-    mutating func runBaseline(_ pool: BaselinePool, _ nanoseconds: UInt64, control: borrowing ControlRegion) {
-        let deadline = Clock.monotonic() + nanoseconds
-        var next = 0
-        while Clock.monotonic() < deadline,
-            control.phaseWord.pointee.load(ordering: .relaxed) == RunPhase.running.rawValue
-        {
-            for _ in 0..<PCoreWorker.batch {
-                let table = pool.tables[next]
-                work.run(table.program, table.descriptors, byteCount: table.byteCount)
-                next = next + 1 < pool.tables.count ? next + 1 : 0
-            }
-        }
-        block.endNanoseconds = Clock.monotonic()
-        publish(position: 0)
-        block.state.pointee.store(PCoreState.done.rawValue, ordering: .releasing)
-    }
+/// A program in the forms that whoever executes records needs.
+private struct LoadedProgram {
+    let instructions: [Instruction]
+    let plan: Plan
+    let stepCount: UInt64
+    let totals: UnsafeMutableBufferPointer<UInt64>
 }
 
-/// Tables generated ahead, so that the baseline measures the kernels and not the generator: 2^18 descriptors.
+/// Checks records, applies them to the blob and adds up what they yield.
 ///
-/// Lives until the process ends.
-package struct BaselinePool {
-    package struct Table {
-        package let program: Int
-        package let descriptors: UnsafeBufferPointer<Descriptor>
-        package let byteCount: UInt64
+/// Of a record only its program, if it is one of those announced, and descriptors that were copied out of shared memory and
+/// checked there are used.
+package struct TotalsExecutor: ~Copyable, RecordExecutor {
+    /// In memory of its own, because an array's elements would be retained for each record.
+    private let programs: UnsafeMutableBufferPointer<LoadedProgram>
+    private let carriesProgram: Bool
+    private let blob: UnsafeMutableRawBufferPointer
+    private let scratch: UnsafeMutableBufferPointer<Descriptor>
+    /// One wrapping sum per yielding operation, in the order of ``ProgramMix/reducers``.
+    package let totals: UnsafeMutableBufferPointer<UInt64>
+    /// Bytes of a usual record: how much of one is worth fetching ahead.
+    package let usualRecordByteCount: Int
+    /// The program of the record before: most likely this one's too.
+    private var current = 0
+    package var tally = Tally()
+    package let batch = PCoreWorker.batch
+
+    /// Starts from nothing.
+    ///
+    /// - Parameters:
+    ///   - mix: the programs that records may have.
+    ///   - carriesProgram: whether they say which.
+    ///   - descriptorsPerRecord: records with more descriptors are refused.
+    ///   - blob: what descriptors point into; must outlive this value.
+    package init(
+        mix: ProgramMix, carriesProgram: Bool, descriptorsPerRecord: Int, isa: ISA, blob: UnsafeMutableRawBufferPointer
+    ) {
+        let totals = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: mix.reducers.count)
+        totals.initialize(repeating: 0)
+        programs = .allocate(capacity: mix.entries.count)
+        _ = programs.initialize(
+            fromContentsOf: zip(mix.entries, mix.totalsOffsets).map { entry, offset in
+                let plan = Plan(entry.program, isa: isa)
+                return LoadedProgram(
+                    instructions: entry.program.instructions, plan: plan, stepCount: UInt64(entry.program.steps.count),
+                    totals: UnsafeMutableBufferPointer(rebasing: totals[offset..<offset + plan.reducerCount]))
+            })
+        self.carriesProgram = carriesProgram
+        self.totals = totals
+        self.blob = blob
+        scratch = .allocate(capacity: max(descriptorsPerRecord, 1))
+        usualRecordByteCount = RecordFormat.byteCount(
+            descriptors: descriptorsPerRecord, instructions: carriesProgram ? programs[0].instructions.count : 0)
     }
 
-    package let tables: [Table]
+    deinit {
+        scratch.deallocate()
+        programs.deinitialize()
+        programs.deallocate()
+        totals.deallocate()
+    }
 
-    package init(_ work: RandomParameters, descriptorsPerRecord each: Int, _ mix: ProgramMix) {
-        let generator = RandomDescriptors(
-            region: work.rangeStart..<work.rangeEnd, alignment: work.alignment,
-            seed: work.seed, stream: UInt64.max)
-        tables = (0..<max(1, (1 << 18) / each)).map { index in
-            let table = UnsafeMutableBufferPointer<Descriptor>.allocate(capacity: each)
-            generator.fill(table, from: UInt64(index * each))
-            return Table(
-                program: mix.choose(seed: work.seed, pcore: -1, record: UInt64(index)),
-                descriptors: UnsafeBufferPointer(table), byteCount: table.reduce(0) { $0 + UInt64($1.length) })
+    /// Continues from what a predecessor that was killed has counted.
+    mutating func resume(from snapshot: PCoreBlock.Snapshot) {
+        tally = snapshot.tally
+        for index in totals.indices { totals[index] = snapshot[total: index] }
+    }
+
+    package func storeTotals(to snapshot: PCoreBlock.Snapshot) {
+        for index in totals.indices { snapshot[total: index] = totals[index] }
+    }
+
+    package mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32 = 0) {
+        guard let record = try? RecordView(validating: bytes), let program = program(of: record),
+            record.descriptorCount <= scratch.count,
+            let table = try? record.loadDescriptors(into: scratch, blobByteCount: blob.count)
+        else {
+            tally.rejectedRecords += 1
+            return
         }
+        run(program, table.descriptors, byteCount: table.byteCount)
+    }
+
+    /// Which of the programs a record is for: the one that it carries, or the only one where records carry none.
+    private func program(of record: RecordView) -> Int? {
+        guard carriesProgram else { return record.instructionCount == 0 ? 0 : nil }
+        if record.carries(programs[current].instructions) { return current }
+        return programs.firstIndex { record.carries($0.instructions) }
+    }
+
+    /// Applies a program to descriptors that have been checked, and counts that as a record.
+    mutating func run(_ program: Int, _ table: UnsafeBufferPointer<Descriptor>, byteCount: UInt64) {
+        guard let base = blob.baseAddress else { return }
+        current = program
+        programs[program].plan.execute(on: base, descriptors: table, totals: programs[program].totals)
+        tally.count(descriptors: table.count, bytes: byteCount, operations: programs[program].stepCount)
     }
 }

@@ -74,22 +74,18 @@ public struct StreamEnd: Sendable, Hashable {
 }
 
 /// What the consumer writes into the end record before it releases it: what it has executed since the beginning.
+@dynamicMemberLookup
 public struct StreamAnswer: Sendable, Hashable {
-    /// Records executed, and records refused.
-    public var records: UInt64, rejected: UInt64
-    /// Descriptors executed, and the sum of their lengths in bytes.
-    public var descriptors: UInt64, bytes: UInt64
+    /// What was executed and refused; operation bytes and sleeps are not transmitted. Its counts are members of this value, too.
+    public var tally: Tally
     /// One total per reducing operation of the program, at most 32.
     public var totals: [UInt64]
 
     /// Makes an answer.
-    public init(records: UInt64, rejected: UInt64, descriptors: UInt64, bytes: UInt64, totals: [UInt64]) {
-        self.records = records
-        self.rejected = rejected
-        self.descriptors = descriptors
-        self.bytes = bytes
-        self.totals = totals
-    }
+    public init(_ tally: Tally, totals: [UInt64]) { (self.tally, self.totals) = (tally, totals) }
+
+    /// A count.
+    public subscript(dynamicMember count: KeyPath<Tally, UInt64>) -> UInt64 { tally[keyPath: count] }
 }
 
 /// A control record, read out of memory that others may write: each field once, into private memory, then checked.
@@ -177,7 +173,8 @@ public enum StreamControl: Sendable, Hashable {
         var writer = Writer(record, at: answerOffset)
         writer.put(UInt32(1))
         writer.put(UInt32(answer.totals.count))
-        for value in [answer.records, answer.rejected, answer.descriptors, answer.bytes] + answer.totals {
+        let tally = answer.tally
+        for value in [tally.records, tally.rejectedRecords, tally.descriptors, tally.bytes] + answer.totals {
             writer.put(value)
         }
     }
@@ -189,9 +186,12 @@ public enum StreamControl: Sendable, Hashable {
         guard reader.word32() == 1 else { return nil }
         let count = Int(reader.word32())
         guard count <= RecordFormat.maximumInstructions else { return nil }
-        return StreamAnswer(
-            records: reader.word64(), rejected: reader.word64(), descriptors: reader.word64(), bytes: reader.word64(),
-            totals: (0..<count).map { _ in reader.word64() })
+        var tally = Tally()
+        tally.records = reader.word64()
+        tally.rejectedRecords = reader.word64()
+        tally.descriptors = reader.word64()
+        tally.bytes = reader.word64()
+        return StreamAnswer(tally, totals: (0..<count).map { _ in reader.word64() })
     }
 }
 

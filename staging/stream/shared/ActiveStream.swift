@@ -11,7 +11,7 @@ final class ActiveStream {
     let begin: StreamBegin
     let program: Program
     let blob: HugeBlob
-    @exclusivity(unchecked) var work: RecordTotals
+    @exclusivity(unchecked) var work: TotalsExecutor
     private var verifier: StreamVerifier?
     let startedAt: UInt64
     var endedAt: UInt64
@@ -46,7 +46,7 @@ final class ActiveStream {
         let memory = blob.withUnsafeMutableBytes {
             UnsafeMutableRawBufferPointer(rebasing: $0[..<Int(begin.blobByteCount)])
         }
-        work = RecordTotals(
+        work = TotalsExecutor(
             mix: ProgramMix(program), carriesProgram: true, descriptorsPerRecord: Int(begin.descriptorsPerRecord),
             isa: isa, blob: memory)
         self.blob = blob
@@ -67,11 +67,7 @@ final class ActiveStream {
     }
 
     /// What has been executed so far.
-    var answer: StreamAnswer {
-        StreamAnswer(
-            records: work.records, rejected: work.rejected, descriptors: work.descriptors, bytes: work.bytes,
-            totals: Array(work.totals))
-    }
+    var answer: StreamAnswer { StreamAnswer(work.tally, totals: Array(work.totals)) }
 
     /// The verifier, which this gives away.
     func takeVerifier() -> StreamVerifier? {

@@ -7,6 +7,7 @@ import PacketFSTools
 import RandomRuns
 
 /// What one side of a stream did and saw.
+@dynamicMemberLookup
 package struct StreamOutcome: Sendable {
     /// Totals of one program, in the order of its reducing operations.
     struct Totals: Sendable {
@@ -22,9 +23,8 @@ package struct StreamOutcome: Sendable {
     var backing: Backing?
     /// What the transmitter was told, and the range that it drew descriptors from.
     var transmitter: (configuration: TransmitterConfiguration, range: Range<UInt64>)?
-    /// Executed by this consumer, or sent by this producer and released by a consumer.
-    var records: UInt64 = 0, descriptors: UInt64 = 0, bytes: UInt64 = 0, operationBytes: UInt64 = 0
-    var rejectedRecords: UInt64 = 0
+    /// Executed by this consumer, or sent by this producer and released by a consumer. Its counts are members of this value, too.
+    var tally = Tally()
     /// Records that a consumer passed over, because it had not seen the beginning of their stream.
     var skippedRecords: UInt64 = 0
     /// Time during which a stream was on.
@@ -49,6 +49,9 @@ package struct StreamOutcome: Sendable {
         self.isa = isa
     }
 
+    /// A count.
+    package subscript(dynamicMember count: KeyPath<Tally, UInt64>) -> UInt64 { tally[keyPath: count] }
+
     /// The first thing that is wrong with the outcome, as an error with its exit code; nil if all is well. An interruption is no
     /// error, and is not told here.
     package var error: ToolError? {
@@ -63,8 +66,8 @@ package struct StreamOutcome: Sendable {
                 .verificationFailed, "verification failed: \(disagreement ?? "records were rejected")")
         }
         if let disagreement { return ToolError(.system, disagreement) }
-        guard rejectedRecords == 0 else {
-            return ToolError(.system, "\(rejectedRecords) records were refused: shared memory was corrupted")
+        guard tally.rejectedRecords == 0 else {
+            return ToolError(.system, "\(tally.rejectedRecords) records were refused: shared memory was corrupted")
         }
         return nil
     }
@@ -80,6 +83,6 @@ package struct StreamOutcome: Sendable {
     }
 
     var seconds: Double { Double(max(1, elapsedNanoseconds)) / 1e9 }
-    var megabytesPerSecond: Double { Double(bytes) / seconds / 1e6 }
-    var recordsPerSecond: Double { Double(records) / seconds }
+    var megabytesPerSecond: Double { Double(tally.bytes) / seconds / 1e6 }
+    var recordsPerSecond: Double { Double(tally.records) / seconds }
 }

@@ -27,8 +27,7 @@ package final class StreamReceiver {
     private var lookedAt: UInt64 = 0
     private var movedAt: UInt64 = 0
     private var sampledAt: UInt64 = 0
-    private var sampledBytes: UInt64 = 0
-    private var sampledRecords: UInt64 = 0
+    private var sample: Sample?
     private var attachedAt: UInt64 = 0
     private var hasYielded = false
     /// The most records that were seen to wait in the ring.
@@ -211,22 +210,12 @@ package final class StreamReceiver {
         lookedAt = now
         if let signal = signals.take() { throw StreamFault.interrupted(signal: signal) }
         guard let active, now >= sampledAt + Self.sampleInterval else { return }
-        let bytes = outcome.bytes + active.work.bytes
-        let records = outcome.records + active.work.records
-        if sampledAt > active.startedAt {
-            let seconds = Double(now - sampledAt) / 1e9
-            report(
-                .sample(
-                    Sample(
-                        elapsedNanoseconds: outcome.elapsedNanoseconds + now - active.startedAt, bytes: bytes,
-                        records: records, descriptors: outcome.descriptors + active.work.descriptors,
-                        megabytesPerSecond: Double(bytes - sampledBytes) / seconds / 1e6,
-                        recordsPerSecond: Double(records - sampledRecords) / seconds,
-                        baselineMegabytesPerSecond: nil, cpuCount: 1, isa: isa)))
-        }
+        let next = Sample(
+            outcome.tally + active.work.tally,
+            elapsedNanoseconds: outcome.elapsedNanoseconds + now - active.startedAt, after: sample, isa: isa)
+        if sampledAt > active.startedAt { report(.sample(next)) }
         sampledAt = now
-        sampledBytes = bytes
-        sampledRecords = records
+        sample = next
     }
 
     // MARK: - Control records
@@ -240,13 +229,13 @@ package final class StreamReceiver {
             link.ring.notifyProducer()
         }
         guard let control = try? StreamControl(validating: record) else {
-            if let active { active.work.rejected += 1 } else { outcome.rejectedRecords += 1 }
+            if let active { active.work.tally.rejectedRecords += 1 } else { outcome.tally.rejectedRecords += 1 }
             return true
         }
         switch control {
         case .begin(let begin):
             guard let program = try? Program(decoding: begin.instructions) else {
-                outcome.rejectedRecords += 1
+                outcome.tally.rejectedRecords += 1
                 return true
             }
             if let active {
@@ -276,24 +265,20 @@ package final class StreamReceiver {
         let answer = stream.answer
         outcome.streams += 1
         outcome.program = stream.program
-        outcome.records += answer.records
-        outcome.rejectedRecords += answer.rejected
-        outcome.descriptors += answer.descriptors
-        outcome.bytes += answer.bytes
-        outcome.operationBytes += stream.work.operationBytes
+        outcome.tally += answer.tally
         outcome.elapsedNanoseconds += stream.endedAt - stream.startedAt
         outcome.add(answer.totals, of: stream.program)
         if let end = stream.end, end.records != answer.records || end.bytes != answer.bytes {
             outcome.disagreement =
                 "the producer sent \(end.records) records of \(end.bytes) bytes, \(answer.records) of \(answer.bytes) "
-                + "bytes were executed and \(answer.rejected) rejected"
+                + "bytes were executed and \(answer.rejectedRecords) rejected"
         }
         guard let verifier = stream.takeVerifier() else { return }
         if case .interrupted? = outcome.fault {
             outcome.unverifiable = "interrupted"
             return
         }
-        guard outcome.disagreement == nil, answer.rejected == 0, outcome.verified != false else {
+        guard outcome.disagreement == nil, answer.rejectedRecords == 0, outcome.verified != false else {
             outcome.verified = false
             return
         }

@@ -116,13 +116,15 @@ extension StreamOutcome {
             rangeLengthBytes: transmitter.map { UInt64($0.range.count) }, program: work?.mix.description,
             seed: work.map { "\($0.seed)" }, keep: transmitter?.configuration.keeps)
         let result = StreamReport.Result(
-            bytes: bytes, opBytes: operationBytes, elapsedNs: elapsedNanoseconds, throughputMbPerS: megabytesPerSecond,
-            recordsPerS: recordsPerSecond, records: records, descriptors: descriptors,
-            rejectedRecords: rejectedRecords, skippedRecords: skippedRecords, streams: streams,
+            bytes: tally.bytes, opBytes: tally.operationBytes, elapsedNs: elapsedNanoseconds,
+            throughputMbPerS: megabytesPerSecond,
+            recordsPerS: recordsPerSecond, records: tally.records, descriptors: tally.descriptors,
+            rejectedRecords: tally.rejectedRecords, skippedRecords: skippedRecords, streams: streams,
             totals: eachTotal.map { .init(program: $0.program, op: $0.step, value: "\($0.value)") },
             answer: answer.map {
                 .init(
-                    records: $0.records, rejectedRecords: $0.rejected, descriptors: $0.descriptors, bytes: $0.bytes)
+                    records: $0.records, rejectedRecords: $0.rejectedRecords, descriptors: $0.descriptors,
+                    bytes: $0.bytes)
             }, backing: backing?.description, isa: isa.rawValue, verified: verified, difference: disagreement,
             endedEarly: fault?.description)
         return try ToolReport(tool: tool, config: config, result: result, warnings: warnings).text()
@@ -147,18 +149,21 @@ extension StreamOutcome {
         }
         line(
             "throughput",
-            "\(decimals(megabytesPerSecond, 1)) MB/s: \(scaled(Double(bytes)))B in \(decimals(seconds, 2)) s, "
-                + "\(scaled(recordsPerSecond))records/s, \(scaled(Double(descriptors) / seconds))descriptors/s")
+            "\(decimals(megabytesPerSecond, 1)) MB/s: \(scaled(Double(tally.bytes)))B in \(decimals(seconds, 2)) s, "
+                + "\(scaled(recordsPerSecond))records/s, \(scaled(Double(tally.descriptors) / seconds))descriptors/s")
         line(
             "records",
-            "\(records), \(descriptors) descriptors, \(bytes) bytes" + (streams > 1 ? ", in \(streams) streams" : ""))
+            "\(tally.records), \(tally.descriptors) descriptors, \(tally.bytes) bytes"
+                + (streams > 1 ? ", in \(streams) streams" : ""))
         if let answer {
-            line("consumer", "executed \(answer.records) records, \(answer.bytes) bytes, rejected \(answer.rejected)")
+            line(
+                "consumer",
+                "executed \(answer.records) records, \(answer.bytes) bytes, rejected \(answer.rejectedRecords)")
         }
         for total in eachTotal { line(total.step, "\(total.value)") }
         if let backing { line("blob", "\(side.place.blobPath): \(backing)") }
         if role == .consumer { line("kernels", isa.rawValue) }
-        if rejectedRecords > 0 { line("rejected", "\(rejectedRecords) records, damaged or out of bounds") }
+        if tally.rejectedRecords > 0 { line("rejected", "\(tally.rejectedRecords) records, damaged or out of bounds") }
         if skippedRecords > 0 {
             line("skipped", "\(skippedRecords) records of a stream whose beginning was not seen")
         }

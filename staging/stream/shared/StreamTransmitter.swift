@@ -108,8 +108,7 @@ package struct StreamTransmitter {
         var released: UInt32 = 0
         var lookedAt: UInt64 = 0
         var sampledAt: UInt64 = 0
-        var sampledBytes: UInt64 = 0
-        var sampledRecords: UInt64 = 0
+        var sample: Sample?
         /// After a signal: when to give up.
         var interruption: (signal: Int32, deadline: UInt64)?
 
@@ -244,21 +243,23 @@ package struct StreamTransmitter {
             throw StreamFault.peerIdle(.consumer, seconds: side.patienceSeconds)
         }
         guard now >= course.sampledAt + Self.sampleInterval else { return }
-        if course.sampledAt > 0 { report(.sample(sample(course, now))) }
+        let next = Sample(
+            tally(course), elapsedNanoseconds: course.elapsed + now - course.resumed, after: course.sample, isa: isa)
+        if course.sampledAt > 0 { report(.sample(next)) }
         course.sampledAt = now
-        course.sampledBytes = course.lane.source.bytes
-        course.sampledRecords = course.lane.source.produced
+        course.sample = next
     }
 
-    private func sample(_ course: Course, _ now: UInt64) -> Sample {
-        let seconds = Double(now - course.sampledAt) / 1e9
+    /// What was sent.
+    private func tally(_ course: Course) -> Tally {
         let source = course.lane.source
-        return Sample(
-            elapsedNanoseconds: course.elapsed + now - course.resumed, bytes: source.bytes, records: source.produced,
-            descriptors: source.produced * UInt64(configuration.run.work.descriptorsPerRecord),
-            megabytesPerSecond: Double(source.bytes &- course.sampledBytes) / seconds / 1e6,
-            recordsPerSecond: Double(source.produced &- course.sampledRecords) / seconds,
-            baselineMegabytesPerSecond: nil, cpuCount: 1, isa: isa)
+        let work = configuration.run.work
+        var tally = Tally()
+        tally.records = source.produced
+        tally.descriptors = source.produced * UInt64(work.descriptorsPerRecord)
+        tally.bytes = source.bytes
+        tally.operationBytes = source.bytes &* UInt64(work.mix.entries[0].program.steps.count)
+        return tally
     }
 
     // MARK: - Afterwards
@@ -266,21 +267,16 @@ package struct StreamTransmitter {
     private func outcome(
         _ course: Course, _ run: RunConfiguration, _ range: Range<UInt64>, _ backing: Backing, _ fault: StreamFault?
     ) -> StreamOutcome {
-        let source = course.lane.source
-        let descriptors = source.produced * UInt64(run.work.descriptorsPerRecord)
         var outcome = StreamOutcome(
             role: .producer, side: side, isa: isa)
         outcome.program = run.work.mix.entries[0].program
         outcome.backing = backing
         outcome.transmitter = (configuration, range)
-        outcome.records = source.produced
-        outcome.descriptors = descriptors
-        outcome.bytes = source.bytes
-        outcome.operationBytes = source.bytes &* UInt64(run.work.mix.entries[0].program.steps.count)
+        outcome.tally = tally(course)
         outcome.elapsedNanoseconds = max(1, course.elapsed)
         outcome.streams = course.consumers
         outcome.answer = course.answer
-        outcome.rejectedRecords = course.answer?.rejected ?? 0
+        outcome.tally.rejectedRecords = course.answer?.rejectedRecords ?? 0
         if let answer = course.answer { outcome.add(answer.totals, of: run.work.mix.entries[0].program) }
         outcome.fault = fault
         if let answer = course.answer, course.consumers == 1 {
@@ -294,7 +290,7 @@ package struct StreamTransmitter {
         guard answer.records == sent.records, answer.descriptors == sent.descriptors, answer.bytes == sent.bytes else {
             return
                 "\(sent.records) records of \(sent.bytes) bytes were sent, the consumer executed \(answer.records) of "
-                + "\(answer.bytes) bytes and rejected \(answer.rejected)"
+                + "\(answer.bytes) bytes and rejected \(answer.rejectedRecords)"
         }
         guard answer.totals.count == sent.program?.reducers.count else {
             return "the consumer answered with \(answer.totals.count) totals"
@@ -315,7 +311,7 @@ package struct StreamTransmitter {
                 ? "the consumer was replaced, and only the last one answered" : "the consumer did not answer"
             return
         }
-        guard outcome.disagreement == nil, answer.rejected == 0 else {
+        guard outcome.disagreement == nil, answer.rejectedRecords == 0 else {
             outcome.verified = false
             return
         }

@@ -23,9 +23,7 @@ final class StreamVerifier {
     func difference(
         _ answer: StreamAnswer, from firstRecord: UInt64, on blob: borrowing HugeBlob, _ signals: TerminationSignals
     ) throws -> Difference? {
-        let result = PCoreResult(
-            cpu: 0, records: answer.records, descriptors: answer.descriptors, bytes: answer.bytes, operationBytes: 0,
-            rejectedRecords: answer.rejected, sleeps: 0, cpuNanoseconds: 0, totals: answer.totals)
+        let result = PCoreResult(cpu: 0, tally: answer.tally, totals: answer.totals)
         return try verifier.firstDifference(
             of: [result], blob: blob, generators: [generator], signals: signals, firstRecord: firstRecord)
     }

@@ -15,12 +15,12 @@ struct ControlRegionTests {
             job: .random(RandomParameters(work, range: 0..<1)))
         let control = try ControlRegion(parameters: parameters, mix: work.mix)
         let block = control.block(0)
-        block.older[.records] = 1
+        block.older.tally.records = 1
         block.turn()
-        block.older[.records] = 2
-        #expect(block[.records] == 1)
+        block.older.tally.records = 2
+        #expect(block.latest.tally.records == 1)
         block.turn()
-        #expect(block[.records] == 2 && block.older[.records] == 1)
+        #expect(block.latest.tally.records == 2 && block.older.tally.records == 1)
     }
 
     @Test func faultsAndDifferencesSayWhatHappened() throws {

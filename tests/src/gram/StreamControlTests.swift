@@ -40,7 +40,9 @@ struct StreamControlTests {
         #expect(try parse(record) == .end(end))
         record.withUnsafeBytes { #expect(StreamControl.answer(in: $0) == nil) }
         for totals in [[], [7], (0..<32).map { UInt64($0) << 59 }] as [[UInt64]] {
-            let answer = StreamAnswer(records: 1, rejected: 2, descriptors: 3, bytes: 4, totals: totals)
+            var tally = Tally()
+            (tally.records, tally.rejectedRecords, tally.descriptors, tally.bytes) = (1, 2, 3, 4)
+            let answer = StreamAnswer(tally, totals: totals)
             record.withUnsafeMutableBytes { StreamControl.answer(answer, to: $0) }
             record.withUnsafeBytes { #expect(StreamControl.answer(in: $0) == answer) }
             #expect(try parse(record) == .end(end))

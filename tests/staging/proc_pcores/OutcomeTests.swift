@@ -1,3 +1,4 @@
+import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSTools
@@ -35,18 +36,21 @@ struct OutcomeTests {
     }
 
     /// A sample of three pcores on two CPUs after half a second.
-    static let sample = Sample(
-        elapsedNanoseconds: 500_000_000, bytes: 3_000_000_000, records: 1_200_000, descriptors: 9,
-        megabytesPerSecond: 6000, recordsPerSecond: 2_400_000, baselineMegabytesPerSecond: 4000, cpuCount: 2,
-        isa: .portable,
-        pcores: [PCoreSample(cpu: 1, bytes: 2, records: 3, rejectedRecords: 4, sleeps: 5)])
+    static let sample = sample(baseline: 4000)
+
+    static func sample(baseline: Double?) -> Sample {
+        var tally = Tally()
+        (tally.bytes, tally.records) = (3_000_000_000, 1_200_000)
+        return Sample(
+            tally, elapsedNanoseconds: 500_000_000, isa: .portable, baselineMegabytesPerSecond: baseline, cpuCount: 2,
+            pcores: [PCoreResult(cpu: 1, tally: tally)])
+    }
 
     @Test func sampleRates() {
         #expect(Self.sample.cpupwn == 1.5)
         #expect(Self.sample.cpupwnPerCPU == 0.75)
         #expect(Self.sample.liveLine == "0.5 s  6000 MB/s  2.40 Mrecords/s  CPUpwn 1.50")
-        var bare = Self.sample
-        bare.baselineMegabytesPerSecond = nil
+        let bare = Self.sample(baseline: nil)
         #expect(bare.cpupwn == nil && bare.cpupwnPerCPU == nil)
         #expect(bare.liveLine == "0.5 s  6000 MB/s  2.40 Mrecords/s")
     }
@@ -69,7 +73,10 @@ struct OutcomeTests {
         let control = try ControlRegion(parameters: parameters, mix: configuration.work.mix)
         for (index, values) in counters.enumerated() {
             let block = control.block(index)
-            for (counter, value) in zip(PCoreBlock.Counter.allCases, values) { block.older[counter] = value }
+            var tally = Tally()
+            (tally.records, tally.descriptors, tally.bytes) = (values[0], values[1], values[2])
+            (tally.operationBytes, tally.rejectedRecords, tally.sleeps) = (values[3], values[4], values[5])
+            block.older.tally = tally
             for (position, total) in totals[index].enumerated() { block.older[total: position] = total }
             block.turn()
             block.cpuNanoseconds = 700 + UInt64(index)

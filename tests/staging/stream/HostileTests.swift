@@ -139,11 +139,13 @@ struct HostileTests {
     func lies(lie: Int) throws {
         let generator = RandomDescriptors(region: 0..<1 << 20, alignment: 64, seed: 1, stream: 0)
         let bytes = (0..<300 * 64).reduce(0) { $0 + UInt64(generator[UInt64($1)].length) }
-        var answer = StreamAnswer(records: 300, rejected: 0, descriptors: 300 * 64, bytes: bytes, totals: [1])
+        var tally = Tally()
+        (tally.records, tally.descriptors, tally.bytes) = (300, 300 * 64, bytes)
+        var answer = StreamAnswer(tally, totals: [1])
         switch lie {
         case 0: break  // the total
-        case 1: answer.records = 1 << 63
-        case 2: answer.bytes += 1
+        case 1: answer.tally.records = 1 << 63
+        case 2: answer.tally.bytes += 1
         default: answer.totals = [1, 2, 3]
         }
         let result = try transmit(["--verify"]) { try $0.takeAll { StreamControl.answer(answer, to: $0) } }

@@ -190,7 +190,7 @@ public func pfs_stream_answer_read(
         guard let answer = StreamControl.answer(in: try bytes(memory, available)) else { return false }
         var copy = pfs_stream_answer()
         copy.records = answer.records
-        copy.rejected = answer.rejected
+        copy.rejected = answer.rejectedRecords
         copy.descriptors = answer.descriptors
         copy.bytes = answer.bytes
         copy.total_count = UInt32(answer.totals.count)
