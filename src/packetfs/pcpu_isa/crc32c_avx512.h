@@ -151,8 +151,8 @@ ALWAYS_INLINE void crc_ranges(const struct pfs_constants *constants, const struc
  * Takes the raw registers of `count` (at most BATCH) ranges over their bytes. With `fresh` they are
  * all ones, whatever `crc` says.
  */
-static void crc32c_batch(const struct pfs_constants *constants, const struct range *ranges,
-			 size_t count, uint32_t *crc, int fresh)
+static NOINLINE void crc32c_batch(const struct pfs_constants *constants, const struct range *ranges,
+				  size_t count, uint32_t *crc, int fresh)
 {
 	if (fresh)
 		crc_ranges(constants, ranges, count, crc, 1);

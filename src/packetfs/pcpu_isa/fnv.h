@@ -77,8 +77,8 @@ static void fnv_few(const struct pfs_fnv_constants *constants, const struct rang
 }
 
 /* Continues the hashes of `count` (1...BATCH) ranges over their bytes. */
-static void fnv_batch(const struct pfs_fnv_constants *constants, const struct range *ranges,
-		      size_t count, uint64_t *hashes)
+static NOINLINE void fnv_batch(const struct pfs_fnv_constants *constants,
+			       const struct range *ranges, size_t count, uint64_t *hashes)
 {
 	struct range rest[BATCH];
 	uint64_t rest_hashes[BATCH];
@@ -149,8 +149,8 @@ static void fnv_few(const struct pfs_fnv_constants *constants, const struct rang
 #endif
 
 /* Continues the hashes of `count` (1...BATCH) ranges over their bytes. */
-static void fnv_batch(const struct pfs_fnv_constants *constants, const struct range *ranges,
-		      size_t count, uint64_t *hashes)
+static NOINLINE void fnv_batch(const struct pfs_fnv_constants *constants,
+			       const struct range *ranges, size_t count, uint64_t *hashes)
 {
 	struct by_length sorted;
 

@@ -162,7 +162,7 @@ ALWAYS_INLINE uint64_t odd_bytes(const struct range *range)
  * ones are the scalar chains; all run for as many words as every scalar chain and the longest lane
  * has, or thereabouts. What some have left is done after.
  */
-static void fnv_group(const struct range *const *ranges, size_t count, uint64_t **hashes)
+static NOINLINE void fnv_group(const struct range *const *ranges, size_t count, uint64_t **hashes)
 {
 	static const uint8_t nothing[8];
 	const size_t lanes = count - FNV_SCALARS;
