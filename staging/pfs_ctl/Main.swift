@@ -149,7 +149,7 @@ struct Create: ParsableCommand {
                 let geometry = try RingGeometry(
                     slots: 1 << UInt32(ringPow2), slabByteCount: UInt64(slabMb ?? 0) << 20)
                 let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), in: folder)
-                try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+                try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
                 try region.publish(as: file, in: folder)
             } else if let blobMb {
                 _ = try HugeBlob.create(named: file, in: folder, byteCount: blobMb << 20)

@@ -119,7 +119,7 @@ struct RingBench: ParsableCommand {
         let geometry = try RingGeometry(slots: slots, slabByteCount: UInt64(Self.slabByteCount))
         func ring() throws -> SharedRegion {
             let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs_ring")
-            try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+            try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
             return region
         }
         let lanes = Lanes()

@@ -124,8 +124,8 @@ enum Responder {
                 let library = numbers[3] < 0 ? nil : FileDescriptor(rawValue: numbers[3])
                 lanes.add(
                     Lane(
-                        contender: contender, there: try SharedRegion.map(FileDescriptor(rawValue: numbers[1])),
-                        back: try SharedRegion.map(FileDescriptor(rawValue: numbers[2])),
+                        contender: contender, there: try SharedRegion.adopt(FileDescriptor(rawValue: numbers[1])),
+                        back: try SharedRegion.adopt(FileDescriptor(rawValue: numbers[2])),
                         code: try library.map { file throws(ToolError) in try PeerCode(library: file) },
                         library: library))
             }

@@ -117,7 +117,7 @@ package final class BlockWork {
     package func collect(_ lanes: [Lane<BlockRecords>], _ take: (BlockSpan, [UInt64]) throws -> Void) throws -> Int {
         var taken = 0
         for (index, lane) in lanes.enumerated() where !lane.source.pending.isEmpty {
-            for done in lane.source.takeDone(unreleased: lane.unreleased().count) {
+            for done in lane.source.takeDone(unreleased: try lane.unreleased().count) {
                 let blocks = (done.span.byteCount + blockByteCount - 1) / blockByteCount
                 try take(
                     done.span,

@@ -272,7 +272,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
 
     /// Brings back what a pcore that died may have transformed in part: the oldest record that it has not released.
     private func restore(_ lane: Lane<BlockRecords>, _ memory: UnsafeMutableRawBufferPointer?) throws {
-        let unreleased = lane.source.pending.suffix(lane.unreleased().count)
+        let unreleased = lane.source.pending.suffix(try lane.unreleased().count)
         guard let memory, let span = unreleased.first?.span, let (_, slot) = spans[span.sequence] else { return }
         try driver.read(into: part(slot, of: memory, span), at: span.offset)
     }

@@ -147,7 +147,7 @@ package struct ControlRegion: ~Copyable {
 
     /// Maps the region that `descriptor`, inherited from the parent, stands for.
     package init(adopting descriptor: FileDescriptor) throws {
-        let region = try SharedRegion.map(descriptor)
+        let region = try SharedRegion.adopt(descriptor)
         let wrong = EngineError.damaged("descriptor \(descriptor.rawValue) is no control region")
         guard region.byteCount >= Self.programsOffset, region.base.load(as: UInt64.self) == Self.magic else {
             throw wrong

@@ -36,11 +36,11 @@ package final class Lane<Source: RecordSource> {
     /// The descriptor that the pcore inherits to attach to the ring.
     package var descriptor: FileDescriptor { region.fileDescriptor }
 
-    /// Creates and formats a ring and attaches as its producer. Fewer than `lowWater` queued records have it filled up again.
+    /// Creates a ring and attaches as its producer. Fewer than `lowWater` queued records have it filled up again.
     package convenience init(geometry: RingGeometry, source: Source, lowWater: Int, numa: NUMAPolicy) throws {
         let region = try SharedRegion.create(
             byteCount: Int(geometry.regionByteCount), name: "pfs-ring", numa: numa)
-        try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+        try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
         let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         try self.init(region: region, ring: ring, source: source, lowWater: lowWater)
     }
@@ -94,8 +94,8 @@ package final class Lane<Source: RecordSource> {
     package func wake() { ring.notifyConsumer() }
 
     /// The entries that the pcore has not released, as it looks now: the first one's number and how many there are.
-    package func unreleased() -> (position: UInt32, count: Int) {
-        let released = ring.releasedPosition()
+    package func unreleased() throws(RingError) -> (position: UInt32, count: Int) {
+        let released = try ring.releasedPosition()
         return (released, Int(ring.position &- released))
     }
 

@@ -185,7 +185,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
         guard policy != .never, block.failure == nil, ended.end != .exited(PCoreExit.io),
             restarts[index] < Self.maximumRestarts
         else { return Self.fault(ended) }
-        let (released, queued) = lanes[index].unreleased()
+        let (released, queued) = try lanes[index].unreleased()
         let counted = block.latest.position &- released
         guard counted <= UInt32(min(PCoreWorker.batch, queued)) else { return Self.fault(ended) }
         // What a predecessor's predecessor left, if the predecessor died before it had passed over that.

@@ -135,7 +135,7 @@ public enum PCoreWorker {
 
     private static func map(_ file: FileDescriptor?, _ name: String) throws -> SharedRegion {
         guard let file else { throw EngineError.damaged("there is no \(name)") }
-        return try SharedRegion.map(file)
+        return try SharedRegion.adopt(file)
     }
 
     private static func adopt(

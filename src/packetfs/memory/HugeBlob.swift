@@ -19,7 +19,7 @@ public struct HugeBlob: ~Copyable, Sendable {
     /// Size in bytes, as asked for at creation (or adoption).
     public let byteCount: Int
 
-    private init(_ mapping: consuming Mapping, pageSize: Int, byteCount: Int) {
+    init(_ mapping: consuming Mapping, pageSize: Int, byteCount: Int) {
         self.mapping = mapping
         self.pageSize = pageSize
         self.byteCount = byteCount
@@ -119,7 +119,7 @@ extension HugeBlob {
 
     /// Sizes, maps and populates a file of a hugetlb pool; a short pool shows as ENOMEM when mapping reserves the pages,
     /// or, where reservation knows less than allocation (NUMA nodes, hugetlb control groups), when populating.
-    private static func hugetlbMapping(
+    static func hugetlbMapping(
         _ file: consuming OwnedDescriptor, _ whole: Int, _ pool: HugePagePool, _ numa: NUMAPolicy
     ) throws(MemoryError) -> Mapping {
         let needed = whole / pool.pageSize
@@ -137,7 +137,7 @@ extension HugeBlob {
         }
     }
 
-    private static func pool(_ pageSize: Int) throws(MemoryError) -> HugePagePool {
+    static func pool(_ pageSize: Int) throws(MemoryError) -> HugePagePool {
         if let pool = HugePagePool(pageSize: pageSize) { return pool }
         throw .unavailable(
             what: "\(formatPageSize(pageSize)) huge pages",
@@ -146,12 +146,12 @@ extension HugeBlob {
 
     /// Mappings that could hold a transparent huge page are laid so that each one is a whole entry of the page table, in
     /// the creator and in whoever adopts the blob.
-    private static func alignment(_ byteCount: Int) -> Int {
+    static func alignment(_ byteCount: Int) -> Int {
         let size = TransparentHugePages.pageSize()
         return byteCount >= size ? size : 1
     }
 
-    private func requireTransparent(in directory: FilePath? = nil) throws(MemoryError) {
+    func requireTransparent(in directory: FilePath? = nil) throws(MemoryError) {
         guard MappingReport(range: addresses).hugeBytes > 0 else {
             let why = "the kernel gave none: not switched on, less than one page asked for, or memory is fragmented"
             throw TransparentHugePages.unavailable(why, in: directory)
@@ -166,147 +166,19 @@ extension HugeBlob {
     private static var memfdName: String { "packetfs-blob" }
 }
 
-// MARK: - Named blobs
-
-extension HugeBlob {
-    /// Creates a blob as a file in a folder of hugetlbfs or tmpfs, for processes that are no relatives. The file appears under
-    /// its name, with mode 0600, only when all of it is allocated, and never replaces another; a process that dies before
-    /// leaves nothing behind. It stays until ``remove(named:in:)``.
-    ///
-    /// - Parameters:
-    ///   - name: 1 to 255 letters, digits, `.`, `_` or `-`, the first one not a dot. Nil takes the folder's memory without
-    ///     ever giving it a name: it is freed with the last process that has it, as a memfd is.
-    ///   - directory: an existing folder. Its file system decides on the pages: a hugetlbfs has pages of one size, a tmpfs
-    ///     gives transparent huge pages where it was mounted with `huge=`. A demand in `pages` that this cannot meet fails.
-    ///   - byteCount: size in bytes, at least 1.
-    ///   - pages: see above; `.automatic` takes what the folder has.
-    ///   - numa: where to place the pages.
-    /// - Throws: as ``create(byteCount:pages:numa:)``; a system error with EEXIST when the name is taken;
-    ///   ``MemoryError/notUsable(subject:reason:)`` for a folder on a disk.
-    public static func create(
-        named name: String?, in directory: FilePath, byteCount: Int, pages: PagePreference = .automatic,
-        numa: NUMAPolicy = .systemDefault
-    ) throws(MemoryError) -> HugeBlob {
-        try requirePositive(byteCount)
-        if let name { try RegionFolder.validate(name: name, of: "blob") }
-        try numa.validate()
-        let folder = try RegionFolder.open(directory)
-        let system = try FileSystem(folder.value, directory.string)
-        // Found out now rather than after filling gigabytes; the link below decides.
-        if let name, faccessat(folder.value.rawValue, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 {
-            throw .system(call: "create", subject: directory.appending(name).string, errno: .fileExists)
-        }
-        try require(pages, from: system, directory)
-        let whole = try wholePages(byteCount, system.pageSize)
-        let file = try OwnedDescriptor(pfs_open_nameless(folder.value.rawValue), "open(O_TMPFILE)", directory.string)
-        let fileNumber = file.value.rawValue
-        let mapping =
-            system.kind == .hugetlbfs
-            ? try hugetlbMapping(file, whole, try pool(system.pageSize), numa)
-            : try tmpfsMapping(file, whole, system, directory, pages, numa)
-        let blob = HugeBlob(mapping, pageSize: system.pageSize, byteCount: byteCount)
-        if pages == .transparent { try blob.requireTransparent(in: directory) }
-        if let name, pfs_link_nameless(fileNumber, folder.value.rawValue, name) != 0 {
-            throw .last("link", directory.appending(name).string)
-        }
-        return blob
-    }
-
-    /// Opens a blob that another process created by name, without touching its pages.
-    ///
-    /// - Parameters:
-    ///   - name: its name.
-    ///   - directory: the folder it is in.
-    ///   - byteCount: the size with which it was created; nil takes the file's, which is rounded up to whole pages.
-    /// - Throws: a system error (ENOENT: no such blob; EACCES: somebody else's); ``MemoryError/notUsable(subject:reason:)``
-    ///   for a file that no blob can be; ``MemoryError/outOfRange(what:lowerBound:upperBound:limit:)`` when it is smaller.
-    public static func open(
-        named name: String, in directory: FilePath, byteCount: Int? = nil
-    ) throws(MemoryError) -> HugeBlob {
-        try RegionFolder.validate(name: name, of: "blob")
-        let folder = try RegionFolder.open(directory)
-        let path = directory.appending(name).string
-        let file = try OwnedDescriptor(pfs_open_existing(folder.value.rawValue, name), "open", path)
-        let (base, size, pageSize, count) = try attach(file.value, byteCount, path)
-        return HugeBlob(Mapping(base: base, byteCount: size, file: file), pageSize: pageSize, byteCount: count)
-    }
-
-    /// Removes the name. Processes that have the blob keep it; the memory is freed when the last of them goes.
-    ///
-    /// - Throws: a system error: ENOENT when there is no such file.
-    public static func remove(named name: String, in directory: FilePath) throws(MemoryError) {
-        try RegionFolder.validate(name: name, of: "blob")
-        try RegionFolder.remove(name, from: directory)
-    }
-
-    /// Refuses a demand that the folder's file system cannot meet.
-    private static func require(
-        _ pages: PagePreference, from system: FileSystem, _ directory: FilePath
-    ) throws(MemoryError) {
-        let demanded: Int? =
-            switch pages {
-            case .huge1G: 1 << 30
-            case .huge2M: 2 << 20
-            default: nil
-            }
-        switch system.kind {
-        case .other:
-            throw .notUsable(subject: directory.string, reason: "it lies on a disk; a tmpfs or hugetlbfs is needed")
-        case .hugetlbfs:
-            guard pages != .automatic, demanded != system.pageSize else { return }
-            throw .unavailable(
-                what: "pages \"\(pages.rawValue)\" in \(directory)",
-                remedy:
-                    "it is a hugetlbfs with pages of \(formatPageSize(system.pageSize)); choose these or another folder"
-            )
-        case .tmpfs:
-            guard let demanded else { return }
-            throw .unavailable(
-                what: "\(formatPageSize(demanded)) pages in the tmpfs \(directory)",
-                remedy:
-                    "choose a hugetlbfs folder: `sudo mount -t hugetlbfs -o pagesize=\(demanded >> 20)M hugetlbfs FOLDER`"
-            )
-        }
-    }
-
-    private static func tmpfsMapping(
-        _ file: consuming OwnedDescriptor, _ whole: Int, _ system: FileSystem, _ directory: FilePath,
-        _ pages: PagePreference, _ numa: NUMAPolicy
-    ) throws(MemoryError) -> Mapping {
-        try AvailableMemory.require(whole, numa)
-        let mapping = try Mapping(sizing: file, to: whole, alignment: alignment(whole))
-        try numa.apply(to: mapping.base, byteCount: whole, pageSize: Int(getpagesize()))
-        mapping.adviseHugePages(pages != .small)
-        do throws(MemoryError) {
-            do throws(MemoryError) {
-                try mapping.populate(0..<whole)
-            } catch .system(_, _, .badAddress) {
-                // What would be SIGBUS on a write. Allocating by another way says why: ENOSPC, the tmpfs is full. (Not the
-                // first way, because fallocate does not know that this mapping wants huge pages.)
-                try mapping.allocate(0..<whole)
-                try mapping.populate(0..<whole)
-            }
-        } catch .system(_, _, .noSpace) {
-            throw .shortage(
-                of: "room in \(directory)", needed: whole, free: system.freeBytes, unit: "bytes",
-                remedy: "remove files there or enlarge it: `sudo mount -o remount,size=BYTES \(directory)`")
-        }
-        return mapping
-    }
-}
-
 // MARK: - Adoption
 
 extension HugeBlob {
     /// Takes over the descriptor of a blob that another process created: checks that it is one, maps it, and touches
-    /// nothing, so that a process starts as fast with a big blob as with a small one. The descriptor is made close-on-exec
-    /// and, where that is still open, sealed against shrinking; a named blob cannot be sealed.
+    /// nothing, so that a process starts as fast with a big blob as with a small one. A memfd is sealed against shrinking first, so
+    /// that nobody can cut pages off under a reader; a named blob cannot be sealed, and its owner is trusted not to shorten it.
+    /// The descriptor is made close-on-exec.
     ///
     /// - Parameters:
     ///   - descriptor: an inherited descriptor. It belongs to the blob from now on; after an error it is still the caller's.
     ///   - byteCount: the size with which the blob was created; nil takes the file's, rounded up to whole pages.
-    /// - Throws: ``MemoryError/notUsable(subject:reason:)`` for anything but a fully allocated file in memory;
-    ///   ``MemoryError/outOfRange(what:lowerBound:upperBound:limit:)`` when it is smaller; system errors.
+    /// - Throws: ``MemoryError/notUsable(subject:reason:)`` for anything but a fully allocated file in memory, and for a memfd that
+    ///   cannot be sealed; ``MemoryError/outOfRange(what:lowerBound:upperBound:limit:)`` when it is smaller; system errors.
     public static func adopt(_ descriptor: FileDescriptor, byteCount: Int? = nil) throws(MemoryError) -> HugeBlob {
         let (base, size, pageSize, count) = try attach(descriptor, byteCount, "descriptor \(descriptor.rawValue)")
         let mapping = Mapping(base: base, byteCount: size, file: OwnedDescriptor(descriptor))
@@ -314,16 +186,17 @@ extension HugeBlob {
     }
 
     /// Checks and maps a blob's file; the descriptor stays the caller's.
-    private static func attach(
+    static func attach(
         _ descriptor: FileDescriptor, _ asked: Int?, _ subject: String
     ) throws(MemoryError) -> (base: UnsafeMutableRawPointer, size: Int, pageSize: Int, byteCount: Int) {
-        guard case .memory(let held, let pageSize, let isHugetlb) = try SharedFile(descriptor, subject) else {
+        guard case .memory(let held, let pageSize, let isHugetlb) = try SharedFile(sealing: descriptor, subject)
+        else {
             throw .notUsable(subject: subject, reason: "it is a device, not a blob")
         }
         let count = try SharedFile.byteCount(asked, of: held, subject)
         let size = try wholePages(held, pageSize)
-        SharedFile.protect(descriptor)
         let base = try Mapping.map(descriptor, byteCount: size, alignment: isHugetlb ? 1 : alignment(size))
+        SharedFile.closeOnExec(descriptor)
         return (base, size, pageSize, count)
     }
 }

@@ -143,9 +143,11 @@ enum SharedFile {
     /// A character device; its size is not known.
     case device
 
-    /// Looks at a descriptor, and refuses what would fail later: other files, empty ones, and sparse ones, on which a
-    /// full file system or a short pool would show as SIGBUS on the first touch.
-    init(_ descriptor: FileDescriptor, _ subject: String) throws(MemoryError) {
+    /// Seals a memfd against shrinking, then looks at the descriptor, and refuses what would fail later: a memfd that cannot be
+    /// sealed, other files, empty ones, and sparse ones, on which a full file system or a short pool would show as SIGBUS on
+    /// the first touch. In this order: a size that is looked at before the seal may be cut before the file is mapped.
+    init(sealing descriptor: FileDescriptor, _ subject: String) throws(MemoryError) {
+        let isSealed = SharedFile.seal(descriptor)
         var status = stat()
         guard fstat(descriptor.rawValue, &status) == 0 else { throw .last("fstat", subject) }
         switch status.st_mode & S_IFMT {
@@ -154,6 +156,13 @@ enum SharedFile {
             let system = try FileSystem(descriptor, subject)
             guard system.kind != .other else {
                 throw .notUsable(subject: subject, reason: "it lies on a disk; a memfd, tmpfs or hugetlbfs is needed")
+            }
+            if !isSealed, try SharedFile.isMemfd(status, system) {
+                throw .notUsable(
+                    subject: subject,
+                    reason:
+                        "its size cannot be sealed; create the memfd with MFD_ALLOW_SEALING, and pass it on for writing"
+                )
             }
             guard status.st_size > 0 else { throw .notUsable(subject: subject, reason: "it is empty") }
             let held = Int(status.st_blocks) * 512
@@ -175,11 +184,28 @@ enum SharedFile {
         return asked
     }
 
-    /// Makes a memory file that came from elsewhere as safe as its kind allows: not inherited by programs that this
-    /// process starts unless they are given it, and, where seals are still open, never made shorter.
-    static func protect(_ descriptor: FileDescriptor) {
+    /// Whether a file is a memfd, which can be sealed, and no file of a mounted tmpfs or hugetlbfs, which cannot. All memfds with
+    /// pages of one size lie on one file system of the kernel's own, so a new one tells its number.
+    private static func isMemfd(_ status: stat, _ system: FileSystem) throws(MemoryError) -> Bool {
+        let shift = system.kind == .hugetlbfs ? CUnsignedInt(system.pageSize.trailingZeroBitCount) : 0
+        let probe = try OwnedDescriptor(pfs_memfd_create("packetfs-probe", shift), "memfd_create", "packetfs-probe")
+        var own = stat()
+        guard fstat(probe.value.rawValue, &own) == 0 else { throw .last("fstat", "packetfs-probe") }
+        return own.st_dev == status.st_dev
+    }
+
+    /// Sees to it that a memfd never gets shorter; false for one that does not allow that, and for any other file.
+    private static func seal(_ descriptor: FileDescriptor) -> Bool {
+        let shrink = CInt(PFS_F_SEAL_SHRINK)
+        if pfs_fcntl_seals(descriptor.rawValue, CInt(PFS_F_ADD_SEALS), shrink) == 0 { return true }
+        // It may take no more seals because it has this one.
+        let seals = pfs_fcntl_seals(descriptor.rawValue, CInt(PFS_F_GET_SEALS), 0)
+        return seals >= 0 && seals & shrink != 0
+    }
+
+    /// Keeps programs that this process starts from inheriting the descriptor unless they are given it.
+    static func closeOnExec(_ descriptor: FileDescriptor) {
         _ = fcntl(descriptor.rawValue, F_SETFD, FD_CLOEXEC)
-        _ = pfs_fcntl_seals(descriptor.rawValue, CInt(PFS_F_ADD_SEALS), CInt(PFS_F_SEAL_SHRINK))
     }
 }
 

@@ -48,21 +48,22 @@ public struct SharedRegion: ~Copyable, Sendable {
         return SharedRegion(mapping, byteCount: byteCount)
     }
 
-    /// Maps a descriptor that came from elsewhere, and touches nothing. The descriptor is made close-on-exec and, where that
-    /// is still open, sealed against shrinking.
+    /// Maps a descriptor that came from elsewhere, and touches nothing. A memfd is sealed against shrinking first, so that nobody
+    /// can cut pages off under a reader; other files cannot be sealed, and their owners are trusted not to shorten them. The
+    /// descriptor is made close-on-exec.
     ///
     /// - Parameters:
     ///   - descriptor: a fully allocated file in memory or a character device. It belongs to the region from now on; after
     ///     an error it is still the caller's.
     ///   - byteCount: how much to map; nil takes the file's size. A device has none: say how much.
-    /// - Throws: ``MemoryError/notUsable(subject:reason:)`` for other kinds of descriptors,
+    /// - Throws: ``MemoryError/notUsable(subject:reason:)`` for other kinds of descriptors and for a memfd that cannot be sealed,
     ///   ``MemoryError/outOfRange(what:lowerBound:upperBound:limit:)`` when the file is smaller, system errors (a device
     ///   refuses sizes that it does not have with EINVAL).
-    public static func map(_ descriptor: FileDescriptor, byteCount: Int? = nil) throws(MemoryError) -> SharedRegion {
+    public static func adopt(_ descriptor: FileDescriptor, byteCount: Int? = nil) throws(MemoryError) -> SharedRegion {
         let subject = "descriptor \(descriptor.rawValue)"
         let count: Int
         let whole: Int
-        switch try SharedFile(descriptor, subject) {
+        switch try SharedFile(sealing: descriptor, subject) {
         case .memory(let held, let pageSize, _):
             count = try SharedFile.byteCount(byteCount, of: held, subject)
             whole = try wholePages(count, pageSize)
@@ -74,8 +75,8 @@ public struct SharedRegion: ~Copyable, Sendable {
             count = byteCount
             whole = try wholePages(count, Int(getpagesize()))
         }
-        SharedFile.protect(descriptor)
         let base = try Mapping.map(descriptor, byteCount: whole)
+        SharedFile.closeOnExec(descriptor)
         let file = OwnedDescriptor(descriptor)
         return SharedRegion(Mapping(base: base, byteCount: whole, file: file), byteCount: count)
     }
@@ -132,11 +133,11 @@ extension SharedRegion {
 
     /// Opens and maps the region of that name, without touching it.
     ///
-    /// - Throws: as ``map(_:byteCount:)``; a system error (ENOENT: no such region; EACCES: somebody else's).
+    /// - Throws: as ``adopt(_:byteCount:)``; a system error (ENOENT: no such region; EACCES: somebody else's).
     public static func open(named name: String, in directory: FilePath) throws(MemoryError) -> SharedRegion {
         try RegionFolder.validate(name: name, of: "region")
         let file = try RegionFolder.openFile(name, in: directory)
-        let region = try map(file.value)
+        let region = try adopt(file.value)
         file.giveAway()  // to the region
         return region
     }

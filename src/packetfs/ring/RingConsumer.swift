@@ -9,17 +9,9 @@ import SystemPackage
 public struct RingConsumer: ~Copyable, @unchecked Sendable {
     // Unchecked: the pointers lead into memory that two threads share; tail is written by the owner of this value alone,
     // and everything else is only accessed atomically or read after [H2].
-    @usableFromInline let headWord: Word
-    @usableFromInline let tailWord: Word
-    @usableFromInline let slots: Word
-    @usableFromInline let mask: UInt32
-    /// The entry to read next: what `tailWord` holds, without reading shared memory.
-    @usableFromInline var tail: UInt32
-    /// The head when it was last looked at: it may be older than the truth, so the ring only seems emptier than it is.
-    @usableFromInline var knownHead: UInt32
-
-    private let slab: UnsafeRawPointer
-    private let slabUnits: Int
+    /// Where this side is, and how far it may go.
+    @usableFromInline var indices: RingIndices
+    private let slab: SlabReader
 
     @usableFromInline let producerBell: Doorbell
     private let bell: Doorbell
@@ -39,8 +31,8 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         try self.init(region, RoleLock.take(.consumer, of: lock), device: nil)
     }
 
-    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has claimed
-    /// the consumer's role (``RingDevice/claim(_:)``) and stays open.
+    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has attached
+    /// in the consumer's role (``RingDevice/attach(_:)``) and stays open.
     ///
     /// Throws as ``init(attaching:byteCount:lock:)``, except that the role is not looked at.
     public init(
@@ -51,31 +43,23 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     }
 
     private init(_ region: RingRegion, _ taken: consuming RoleLock, device: RingDevice?) throws(RingError) {
-        let (head, tail) = try region.indices()
-        headWord = Word(region.header, \.head)
-        tailWord = Word(region.header, \.tail)
-        slots = region.slots
-        mask = region.geometry.slots - 1
-        self.tail = tail
-        knownHead = head
-        slab = UnsafeRawPointer(region.slab)
-        slabUnits = region.slabUnits
-        producerBell = Doorbell(
-            Word(region.header, \.producer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .producer) })
-        bell = Doorbell(
-            Word(region.header, \.consumer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .consumer) })
+        let indices = try RingIndices(.consumer, of: region)
+        self.indices = indices
+        slab = SlabReader(region)
+        producerBell = region.bell(of: .producer, device: device)
+        bell = region.bell(of: .consumer, device: device)
         self.lock = taken
         producerBell.ringAnyway()  // Model step C0: the ring that a predecessor may have owed.
     }
 
     /// Number of slots; all of them can be used.
     @inlinable
-    public var capacity: Int { Int(mask) + 1 }
+    public var capacity: Int { Int(indices.count) }
 
     /// Entries in the ring now. The producer may be adding some while this is computed, so it is a lower bound.
     /// A peer that breaks the rules can make it wrong, but never larger than ``capacity``.
     @inlinable
-    public var count: Int { min(Int(headWord.pointee.load(ordering: .relaxed) &- tail), capacity) }
+    public var count: Int { Int(indices.momentarilyAvailable) }
 
     // MARK: Values
 
@@ -85,12 +69,12 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     @inlinable
     @inline(__always)
     public mutating func tryPop() -> UInt32? {
-        if tail == knownHead && filledSlots() == 0 {
-            return nil
+        if indices.available == 0 {
+            _ = indices.refresh()
+            if indices.available == 0 { return nil }
         }
-        let value = slots[Int(truncatingIfNeeded: tail & mask)].load(ordering: .relaxed)
-        tail &+= 1
-        tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]
+        let value = indices.slot().pointee.load(ordering: .relaxed)
+        indices.advance(by: 1)
         return value
     }
 
@@ -98,40 +82,23 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// front of it. Frees their slots together, but wakes nobody.
     @inlinable
     public mutating func pop(into target: inout MutableSpan<UInt32>) -> Int {
-        var filled = Int(knownHead &- tail)
-        if filled < target.count {
-            filled = filledSlots()
-        }
-        let count = min(filled, target.count)
+        if Int(indices.available) < target.count { _ = indices.refresh() }
+        let count = min(Int(indices.available), target.count)
         if count == 0 {
             return 0
         }
-        let first = Int(truncatingIfNeeded: tail & mask)
-        let beforeWrap = min(count, Int(mask) + 1 - first)
+        let first = indices.slotNumber()
+        let beforeWrap = min(count, capacity - first)
         target.withUnsafeMutableBytes { destination in
             // Not empty, so there is an address.
             let to = destination.baseAddress.unsafelyUnwrapped
-            to.copyMemory(from: slots + first, byteCount: 4 * beforeWrap)
+            to.copyMemory(from: indices.slot(), byteCount: 4 * beforeWrap)
             if beforeWrap < count {
-                (to + 4 * beforeWrap).copyMemory(from: slots, byteCount: 4 * (count - beforeWrap))
+                (to + 4 * beforeWrap).copyMemory(from: indices.slots, byteCount: 4 * (count - beforeWrap))
             }
         }
-        tail &+= UInt32(truncatingIfNeeded: count)
-        tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]
+        indices.advance(by: UInt32(truncatingIfNeeded: count))
         return count
-    }
-
-    /// Looks at the producer's index anew and returns the entries in the ring; if the index cannot be true, only those
-    /// that were known before.
-    @inlinable
-    mutating func filledSlots() -> Int {
-        let head = headWord.pointee.load(ordering: .acquiring)  // [H2] pairs with [H1]
-        let filled = head &- tail
-        // Never backwards: what peek has reached may be released.
-        if filled <= mask &+ 1 && filled >= knownHead &- tail {
-            knownHead = head
-        }
-        return Int(knownHead &- tail)
     }
 
     // MARK: Records
@@ -147,16 +114,13 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     public mutating func peek(ahead: Int = 0) throws(RingError) -> UnsafeRawBufferPointer? {
         precondition(ahead >= 0, "there is no record before the oldest one")
         // Model step C1.
-        if ahead >= Int(knownHead &- tail) {
-            guard try ahead < checkedCount() else { return nil }
+        if ahead >= seen {
+            try indices.refreshOrThrow()
+            if ahead >= seen { return nil }
         }
-        let entry = tail &+ UInt32(truncatingIfNeeded: ahead)
-        let position = Int(slots[Int(truncatingIfNeeded: entry & mask)].load(ordering: .relaxed))
-        guard position < slabUnits else {
-            throw .corrupt(reason: "entry \(entry) points to unit \(position) of a slab of \(slabUnits) units")
-        }
-        let unit = Int(PFS_FP_SLAB_UNIT)
-        return UnsafeRawBufferPointer(start: slab + position * unit, count: (slabUnits - position) * unit)
+        let ahead = UInt32(truncatingIfNeeded: ahead)
+        let position = indices.slot(ahead: ahead).pointee.load(ordering: .relaxed)
+        return try slab.record(at: position, of: indices.position &+ ahead)
     }
 
     /// Gives the `count` oldest records back: their slots and their slab space are the producer's again. Wakes nobody.
@@ -164,32 +128,26 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
     /// Only what peek has reached can be released: more stops the program.
     public mutating func release(_ count: Int = 1) {
         // Model step C3.
-        precondition(count >= 0 && count <= Int(knownHead &- tail), "releasing \(count) records that were never seen")
-        tail &+= UInt32(truncatingIfNeeded: count)
-        tailWord.pointee.store(tail, ordering: .releasing)  // [T1] pairs with [T2]
+        precondition(count >= 0 && count <= seen, "releasing \(count) records that were never seen")
+        indices.advance(by: UInt32(truncatingIfNeeded: count))
     }
 
     /// After peek threw: gives the oldest entry back unseen, and says whether there was one. False if it was the producer's
     /// index that could not be true: then only the producer's next entry can heal the ring, if anything.
     public mutating func skip() -> Bool {
-        guard knownHead != tail else { return false }
+        guard seen > 0 else { return false }
         release()
         return true
     }
 
-    /// Looks at the producer's index anew and returns the entries in the ring.
-    private mutating func checkedCount() throws(RingError) -> Int {
-        let head = headWord.pointee.load(ordering: .acquiring)  // [H2] pairs with [H1]
-        guard head &- tail <= mask &+ 1 else {
-            throw .corrupt(reason: "the producer is at \(head), the consumer at \(tail), with \(capacity) slots")
-        }
-        // What peek has reached may be released, so it must not vanish again.
-        guard head &- tail >= knownHead &- tail else {
-            throw .corrupt(reason: "the producer went back from \(knownHead) to \(head)")
-        }
-        knownHead = head
-        return Int(head &- tail)
-    }
+    // MARK: Positions
+
+    /// The free-running number of the oldest entry that this side has not released, modulo 2^32, for owners who keep books about
+    /// entries.
+    public var position: UInt32 { indices.position }
+
+    /// Entries from ``position`` on that were seen in the ring: those that peek has reached and release may pass over.
+    public var seen: Int { Int(indices.available) }
 
     // MARK: Waking and waiting
 
@@ -209,11 +167,10 @@ public struct RingConsumer: ~Copyable, @unchecked Sendable {
         spins: Int = Doorbell.defaultSpins, timeout: Duration?, orUntil isOver: () -> Bool = { false }
     ) throws(RingError) -> Bool {
         let bell = bell
-        var count = 0
         _ = try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
-            count = try checkedCount()
-            return count > 0 || isOver()
+            try indices.refreshOrThrow()
+            return seen > 0 || isOver()
         }
-        return count > 0
+        return seen > 0
     }
 }

@@ -5,8 +5,8 @@ import SystemPackage
 
 /// One open file of /dev/pfs_fastpath: a region that the kernel keeps for two processes that are no relatives.
 ///
-/// The semantics stand in `uapi/pfs_fastpath.h`. Usual course: ``setUp(_:)`` on one side, ``claim(_:)``, ``info()``, map the
-/// file, attach with ``RingProducer/init(attaching:byteCount:device:)`` or its counterpart. The kernel gives the role back
+/// The semantics stand in `uapi/pfs_fastpath.h`. In the usual order: ``create(_:)`` on one side, ``attach(_:)``, ``info()``, map the
+/// file, attach to the ring with ``RingProducer/init(attaching:byteCount:device:)`` or its counterpart. The kernel gives the role back
 /// when the file is closed and unmapped, however the process ends.
 ///
 /// A view: it does not own the descriptor, which must stay open as long as what was attached through it. Any thread may
@@ -35,7 +35,7 @@ public struct RingDevice: Sendable {
         public let slots: UInt32, slabByteCount: UInt64
         /// Counts the channel's regions from 1 on.
         public let generation: UInt64
-        /// The limits for ``RingDevice/setUp(_:)``.
+        /// The limits for ``RingDevice/create(_:)``.
         public let maximumSlots: UInt32, maximumRegionByteCount: UInt64
         private let held: UInt32
         private let mine: UInt32
@@ -62,11 +62,11 @@ public struct RingDevice: Sendable {
         public var isIdle: Bool { held == 0 && mappings == 0 }
     }
 
-    /// Makes the channel's region and formats an empty ring in it; false if there is a region already.
+    /// Creates the channel's region, with an empty ring in it; false if there is a region already.
     ///
     /// Throws ``RingError/system(call:errno:)``: EFBIG or ENOSPC above the module's limits, ENOBUFS above the user's limit of
     /// locked memory (RLIMIT_MEMLOCK), ENOMEM, ENOTTY for another kind of file.
-    public func setUp(_ geometry: RingGeometry) throws(RingError) -> Bool {
+    public func create(_ geometry: RingGeometry) throws(RingError) -> Bool {
         var setup = pfs_fp_setup(ring_bytes: geometry.regionByteCount, slots: geometry.slots, flags: 0)
         do throws(RingError) {
             try call(PFS_FP_IOC_SETUP, "PFS_FP_IOC_SETUP", &setup)
@@ -76,10 +76,10 @@ public struct RingDevice: Sendable {
         }
     }
 
-    /// Takes the region from the channel; false if somebody uses it, or there is none.
+    /// Removes the region from the channel; false if somebody uses it, or there is none.
     ///
     /// Throws ``RingError/system(call:errno:)``.
-    public func reset() throws(RingError) -> Bool {
+    public func remove() throws(RingError) -> Bool {
         var flags: UInt32 = 0
         do throws(RingError) {
             try call(PFS_FP_IOC_RESET, "PFS_FP_IOC_RESET", &flags)
@@ -97,7 +97,7 @@ public struct RingDevice: Sendable {
     ///
     /// Throws ``RingError/notReady`` without a region, ``RingError/alreadyTaken(_:)``, or ``RingError/system(call:errno:)``, with
     /// ESTALE when the region to which the file is bound has been reset.
-    public func claim(_ role: Ring.Role) throws(RingError) {
+    public func attach(_ role: Ring.Role) throws(RingError) {
         var bit = Self.bit(role)
         do throws(RingError) {
             try call(PFS_FP_IOC_ATTACH, "PFS_FP_IOC_ATTACH", &bit)

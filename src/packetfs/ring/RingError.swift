@@ -1,10 +1,10 @@
 import SystemPackage
 
-/// Why a ring could not be formatted, attached, used or waited on.
+/// Why a ring could not be created, attached to, used or waited on.
 public enum RingError: Error, Hashable, CustomStringConvertible {
-    /// The region holds no ring yet: nobody formatted it, or the formatting is still under way. Try again later.
+    /// The region holds no ring yet: nobody created one, or that is still under way. Try again later.
     case notReady
-    /// The region was formatted by a release that lays it out differently.
+    /// The ring was created by a release that lays it out differently.
     case wrongVersion(found: UInt32)
     /// The region contradicts itself: damaged, not a ring, or written by a peer that does not keep the rules.
     case corrupt(reason: String)
@@ -25,12 +25,12 @@ public enum RingError: Error, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .notReady:
-            "the ring is not ready: its region has not been formatted yet; format it, or attach again a little later"
+            "the ring is not ready: its region holds none yet; create it, or attach again a little later"
         case .wrongVersion(let found):
             "the ring has layout version \(found), this program speaks version \(Ring.version); "
                 + "use the same release on both sides"
         case .corrupt(let reason):
-            "the ring is corrupt: \(reason); stop both sides and format the region anew"
+            "the ring is corrupt: \(reason); stop both sides and create the ring anew"
         case .alreadyTaken(let role):
             "the ring already has a \(role); each ring takes one, so end the other one or use another ring"
         case .invalidGeometry(let reason):

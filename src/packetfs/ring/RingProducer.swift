@@ -10,23 +10,9 @@ import SystemPackage
 public struct RingProducer: ~Copyable, @unchecked Sendable {
     // Unchecked: the pointers lead into memory that two threads share; head, slots and slab are written by the owner of
     // this value alone, and everything else is only accessed atomically.
-    @usableFromInline let headWord: Word
-    @usableFromInline let tailWord: Word
-    @usableFromInline let slots: Word
-    @usableFromInline let mask: UInt32
-    /// The entry to write next: what `headWord` holds, without reading shared memory.
-    @usableFromInline var head: UInt32
-    /// The tail when it was last looked at: it may be older than the truth, so the ring only seems fuller than it is.
-    @usableFromInline var knownTail: UInt32
-
-    private let slab: UnsafeMutableRawPointer
-    private let slabUnits: Int
-    private let slabNextWord: Word
-    // The units [next, end) behind the last record are known to be free; there may be more.
-    private var next: Int
-    private var end: Int
-    /// The units of the record under construction.
-    private var reserved: Range<Int>?
+    /// Where this side is, and how far it may go.
+    @usableFromInline var indices: RingIndices
+    private var slab: SlabAllocator
     /// Units that the last refused request asked for, 0 if it was for a slot only.
     private var refused = 0
 
@@ -49,8 +35,8 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
         try self.init(region, RoleLock.take(.producer, of: lock), device: nil)
     }
 
-    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has claimed
-    /// the producer's role (``RingDevice/claim(_:)``) and stays open.
+    /// Takes over the ring at `base`, a mapping of `byteCount` bytes of /dev/pfs_fastpath, through an open file that has attached
+    /// in the producer's role (``RingDevice/attach(_:)``) and stays open.
     ///
     /// Throws as ``init(attaching:byteCount:lock:)``, except that the role is not looked at.
     public init(
@@ -61,39 +47,24 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     }
 
     private init(_ region: RingRegion, _ taken: consuming RoleLock, device: RingDevice?) throws(RingError) {
-        let (head, tail) = try region.indices()
-        let slabNextWord = Word(region.header, \.slab_next)
-        let slabNext = Int(slabNextWord.pointee.load(ordering: .relaxed))
-        guard slabNext < max(1, region.slabUnits) else {
-            throw .corrupt(reason: "its slab continues at unit \(slabNext), but ends at unit \(region.slabUnits)")
-        }
-        headWord = Word(region.header, \.head)
-        tailWord = Word(region.header, \.tail)
-        slots = region.slots
-        mask = region.geometry.slots - 1
-        self.head = head
-        knownTail = tail
-        slab = region.slab
-        slabUnits = region.slabUnits
-        self.slabNextWord = slabNextWord
-        next = slabNext
-        end = slabNext
-        consumerBell = Doorbell(
-            Word(region.header, \.consumer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .consumer) })
-        bell = Doorbell(
-            Word(region.header, \.producer_sleeps), device: device.map { DeviceBell(device: $0, sleeper: .producer) })
+        let indices = try RingIndices(.producer, of: region)
+        let slab = try SlabAllocator(region)
+        self.indices = indices
+        self.slab = slab
+        consumerBell = region.bell(of: .consumer, device: device)
+        bell = region.bell(of: .producer, device: device)
         self.lock = taken
         consumerBell.ringAnyway()  // Model step P0: the ring that a predecessor may have owed.
     }
 
     /// Number of slots; all of them can be used.
     @inlinable
-    public var capacity: Int { Int(mask) + 1 }
+    public var capacity: Int { Int(indices.count) }
 
     /// Entries in the ring now. The consumer may be taking some out while this is computed, so it is an upper bound.
     /// A peer that breaks the rules can make it wrong, but never larger than ``capacity``.
     @inlinable
-    public var count: Int { min(Int(head &- tailWord.pointee.load(ordering: .relaxed)), capacity) }
+    public var count: Int { capacity - Int(indices.momentarilyAvailable) }
 
     // MARK: Values
 
@@ -103,13 +74,13 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     @inlinable
     @inline(__always)
     public mutating func tryPush(_ value: UInt32) -> Bool {
-        if head &- knownTail > mask && freeSlots() == 0 {
-            return false
+        if indices.available == 0 {
+            _ = indices.refresh()
+            if indices.available == 0 { return false }
         }
-        slots[Int(truncatingIfNeeded: head & mask)].store(value, ordering: .relaxed)
-        head &+= 1
-        headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
-        if head % RingProducer.slotsPerCacheLine == 0 {
+        indices.slot().pointee.store(value, ordering: .relaxed)
+        indices.advance(by: 1)
+        if indices.position % RingProducer.slotsPerCacheLine == 0 {
             askForSlots(ahead: RingProducer.slotsPerCacheLine, count: RingProducer.slotsPerCacheLine)
         }
         return true
@@ -119,27 +90,23 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     /// together, but wakes nobody.
     @inlinable
     public mutating func push(contentsOf values: Span<UInt32>) -> Int {
-        var free = Int(mask) + 1 - Int(head &- knownTail)
-        if free < values.count {
-            free = freeSlots()
-        }
-        let count = min(free, values.count)
+        if Int(indices.available) < values.count { _ = indices.refresh() }
+        let count = min(Int(indices.available), values.count)
         if count == 0 {
             return 0
         }
-        let first = Int(truncatingIfNeeded: head & mask)
-        let beforeWrap = min(count, Int(mask) + 1 - first)
+        let first = indices.slotNumber()
+        let beforeWrap = min(count, capacity - first)
         values.withUnsafeBytes { source in
             // Not empty, so there is an address.
             let from = source.baseAddress.unsafelyUnwrapped
-            UnsafeMutableRawPointer(slots + first).copyMemory(from: from, byteCount: 4 * beforeWrap)
+            UnsafeMutableRawPointer(indices.slot()).copyMemory(from: from, byteCount: 4 * beforeWrap)
             if beforeWrap < count {
-                UnsafeMutableRawPointer(slots)
+                UnsafeMutableRawPointer(indices.slots)
                     .copyMemory(from: from + 4 * beforeWrap, byteCount: 4 * (count - beforeWrap))
             }
         }
-        head &+= UInt32(truncatingIfNeeded: count)
-        headWord.pointee.store(head, ordering: .releasing)  // [H1] pairs with [H2]
+        indices.advance(by: UInt32(truncatingIfNeeded: count))
         // What continues on the line just written needs the one behind it.
         let line = RingProducer.slotsPerCacheLine
         askForSlots(ahead: count < line ? line : 0, count: UInt32(truncatingIfNeeded: count))
@@ -154,26 +121,15 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     @inlinable
     @inline(__always)
     func askForSlots(ahead: UInt32, count: UInt32) {
-        let used = UInt64(head &- knownTail)
-        let first = UInt64((head &+ ahead) & mask)
-        if used + UInt64(ahead) + UInt64(count) <= UInt64(mask) + 1, first + UInt64(count) <= UInt64(mask) + 1 {
-            pfs_prefetch_to_write(slots + Int(first), 4 * Int(count))
+        let first = UInt64(indices.slotNumber(ahead: ahead))
+        if UInt64(ahead) + UInt64(count) <= UInt64(indices.available), first + UInt64(count) <= UInt64(indices.count) {
+            pfs_prefetch_to_write(indices.slots + Int(first), 4 * Int(count))
         }
     }
 
     /// Slots that lie on one cache line; the first slot begins one.
     @inlinable
     static var slotsPerCacheLine: UInt32 { 16 }
-
-    /// Looks at the consumer's index anew and returns the free slots; 0 as well if the index cannot be true.
-    @inlinable
-    mutating func freeSlots() -> Int {
-        let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
-        let used = head &- tail
-        guard used <= mask &+ 1 else { return 0 }
-        knownTail = tail
-        return Int(mask) + 1 - Int(used)
-    }
 
     // MARK: Records
 
@@ -188,81 +144,53 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     /// Throws ``RingError/recordTooLarge(byteCount:slabByteCount:)`` or ``RingError/corrupt(reason:)``.
     public mutating func reserve(byteCount: Int) throws(RingError) -> UnsafeMutableRawBufferPointer? {
         precondition(byteCount >= 0, "a record cannot have \(byteCount) bytes")
-        precondition(reserved == nil, "commit or discard the record that is under construction first")
-        let unit = Int(PFS_FP_SLAB_UNIT)
-        guard byteCount <= slabUnits * unit, slabUnits > 0 else {
-            throw .recordTooLarge(byteCount: byteCount, slabByteCount: slabUnits * unit)
-        }
-        // Every record takes at least one unit, so records in the ring never share a position.
-        let units = max(1, (byteCount + unit - 1) / unit)
+        precondition(!slab.isReserved, "commit or discard the record that is under construction first")
+        let units = try slab.units(forByteCount: byteCount)
         guard let start = try findSpace(units: units) else {
             refused = units
             return nil
         }
-        reserved = start..<start + units
-        return UnsafeMutableRawBufferPointer(start: slab + start * unit, count: units * unit)
+        return slab.reserve(units, at: start)
     }
 
     /// Publishes the reserved record, but wakes nobody. Without a reserved record it stops the program.
     public mutating func commit() {
-        guard let record = reserved else { preconditionFailure("there is no record to commit") }
-        precondition(head &- knownTail <= mask, "the slot of the reserved record was used up by a push")
-        reserved = nil
-        if record.lowerBound != next {
-            // It went to the start of the slab; how much is free behind it is found out when it matters.
-            end = record.upperBound
-        }
-        next = record.upperBound
-        // Model step P3, before P4: should this process die in between, the next producer leaves a gap, which is harmless.
-        slabNextWord.pointee.store(next == slabUnits ? 0 : UInt32(truncatingIfNeeded: next), ordering: .relaxed)
+        precondition(indices.available > 0, "the slot of the reserved record was used up by a push")
+        let position = slab.commit()
         // Model step P4. There is a slot, as checked above.
-        _ = tryPush(UInt32(truncatingIfNeeded: record.lowerBound))
+        _ = tryPush(position)
     }
 
     /// Gives the reserved record back as if it had never been asked for. Without a reserved record it does nothing.
     public mutating func discard() {
-        reserved = nil
+        slab.discard()
     }
 
     /// Model step P1: the start of `units` contiguous free units if there are such and a slot; 0 units ask for a slot only.
-    ///
-    /// The records in the ring occupy the slab from the oldest one's position up to `next`, around the end if need be.
-    /// Where the oldest one is stands in its slot, which this side wrote: no shadow table is needed, and a producer that
-    /// took over knows as much as its predecessor. The space of a record is free once tail has passed it [T2], and tail
-    /// passes it only by the consumer's release. A peer that overwrites the slot gets its own records overwritten; the
-    /// value is checked, so that nothing outside the slab is.
     private mutating func findSpace(units: Int) throws(RingError) -> Int? {
-        if head &- knownTail <= mask && units <= end - next {
-            return next
-        }
-        let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
-        let used = head &- tail
-        guard used <= mask &+ 1 else {
-            throw .corrupt(reason: "the consumer is at \(tail), the producer at \(head), with \(capacity) slots")
-        }
-        knownTail = tail
-        if used > mask { return nil }
-        if units == 0 { return next }
+        if indices.available > 0 && slab.fits(units) { return slab.next }
+        try indices.refreshOrThrow()
+        if indices.available == 0 { return nil }
+        if units == 0 { return slab.next }
+        if indices.available == indices.count { return slab.startOver() }
+        // The oldest entry is a lap behind the limit, in the same slot.
+        let oldest = indices.slots[Int(truncatingIfNeeded: indices.limit & indices.mask)].load(ordering: .relaxed)
+        return try slab.find(units, oldest: oldest)
+    }
 
-        if used == 0 {
-            // Start over: a record as large as the slab fits in an empty ring wherever the last one ended.
-            next = 0
-            end = slabUnits
-            return 0
-        }
-        let oldest = Int(slots[Int(truncatingIfNeeded: tail & mask)].load(ordering: .relaxed))
-        guard oldest < slabUnits else {
-            throw .corrupt(reason: "its oldest slot points to unit \(oldest) of a slab of \(slabUnits) units")
-        }
-        if oldest >= next {
-            // Occupied: [oldest, slabUnits) and [0, next). Equal means full, as no record is empty.
-            end = oldest
-            return units <= end - next ? next : nil
-        }
-        // Occupied: [oldest, next). What does not fit behind goes before, and the rest of the slab is skipped.
-        end = slabUnits
-        if units <= end - next { return next }
-        return units <= oldest ? 0 : nil
+    // MARK: Positions
+
+    /// The free-running number of the next entry to be published, modulo 2^32, for owners who keep books about entries.
+    public var position: UInt32 { indices.position }
+
+    /// The free-running number of the oldest entry that the consumer has not released, modulo 2^32: at most ``capacity`` before
+    /// ``position``, and never before what an earlier call returned. What the consumer wrote elsewhere before it released an
+    /// entry is visible after this ([T2] pairs with [T1]).
+    ///
+    /// Throws ``RingError/corrupt(reason:)``.
+    public mutating func releasedPosition() throws(RingError) -> UInt32 {
+        try indices.refreshOrThrow()
+        return indices.limit &- indices.count
     }
 
     // MARK: Waking and waiting
@@ -297,12 +225,9 @@ public struct RingProducer: ~Copyable, @unchecked Sendable {
     ) throws(RingError) -> Bool {
         let bell = bell
         return try bell.wait(spins: spins, timeout: timeout) { () throws(RingError) in
-            let tail = tailWord.pointee.load(ordering: .acquiring)  // [T2] pairs with [T1]
-            let used = head &- tail
-            guard used <= mask &+ 1 else {
-                throw .corrupt(reason: "the consumer is at \(tail), the producer at \(head), with \(capacity) slots")
-            }
-            return used == 0 || Int(used) < count
+            try indices.refreshOrThrow()
+            let used = Int(indices.count &- indices.available)
+            return used == 0 || used < count
         }
     }
 }

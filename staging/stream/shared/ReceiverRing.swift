@@ -55,8 +55,8 @@ final class ReceiverRing {
     /// The device's region, with the role claimed; nil if there is none. Closes the file unless the region has it.
     private static func claimed(_ device: RingDevice) throws -> SharedRegion? {
         do {
-            try device.claim(.consumer)
-            return try SharedRegion.map(device.descriptor, byteCount: device.info().mapByteCount)
+            try device.attach(.consumer)
+            return try SharedRegion.adopt(device.descriptor, byteCount: device.info().mapByteCount)
         } catch {
             try? device.descriptor.close()
             switch error {

@@ -73,7 +73,11 @@ package struct StreamTransmitter {
         while true {
             fault = try awaitConsumer(course)
             if fault == nil { fault = send(&course) }
-            course.settle()
+            do throws(RingError) {
+                try course.settle()
+            } catch {
+                fault = .corrupt(error)
+            }
             guard side.waits, case .peerGone? = fault else { break }
             report(.warning("the consumer died or left; waiting for another one (--wait)"))
             course.answer = nil
@@ -113,12 +117,12 @@ package struct StreamTransmitter {
         var interruption: (signal: Int32, deadline: UInt64)?
 
         /// After a consumer has gone: makes the records that it has not released the next ones.
-        mutating func settle() {
+        mutating func settle() throws(RingError) {
             guard hasBegun, answer == nil else { return }
             // Of what is still in the ring, the last entry may be the end, and the first ones the beginning and what was there
             // before.
             let sent = lane.source.produced - begin.firstRecord
-            let left = UInt64(max(0, lane.unreleased().count - (hasEnded ? 1 : 0)))
+            let left = UInt64(max(0, try lane.unreleased().count - (hasEnded ? 1 : 0)))
             lane.source.rewind(to: lane.source.produced - min(left, sent))
             begin.firstRecord = lane.source.produced
             hasBegun = false
@@ -217,7 +221,7 @@ package struct StreamTransmitter {
 
     /// Waits until the consumer has released an entry, whatever it is.
     private func awaitRelease(of position: UInt32, _ course: inout Course) throws {
-        while Int32(bitPattern: course.lane.unreleased().position &- position) <= 0 {
+        while Int32(bitPattern: try course.lane.unreleased().position &- position) <= 0 {
             try lookAround(&course)
             try course.lane.waitUntilEmpty(timeout: Self.nap)
         }
@@ -235,7 +239,7 @@ package struct StreamTransmitter {
             throw StreamFault.interrupted(signal: signal)
         }
         guard try course.watch.isAttached() else { throw StreamFault.peerGone(.consumer) }
-        let (position, count) = course.lane.unreleased()
+        let (position, count) = try course.lane.unreleased()
         if position != course.released || count == 0 {
             course.released = position
             course.movedAt = now

@@ -161,7 +161,7 @@ final class TransmitterRing {
         let place = configuration.side.place
         let geometry = try configuration.geometry()
         let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), in: folder)
-        try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+        try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
         let ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         guard try publish(region, as: file, in: folder) else { return nil }
         let name = TemporaryName(place.ringPath, region.fileDescriptor, isKept: configuration.keeps)
@@ -217,7 +217,7 @@ final class TransmitterRing {
                 try requireRoom(geometry, configuration)
                 announce(configuration.side.place, geometry, report)
             }
-            return try SharedRegion.map(device.descriptor, byteCount: info.mapByteCount)
+            return try SharedRegion.adopt(device.descriptor, byteCount: info.mapByteCount)
         } catch {
             try? device.descriptor.close()
             throw error
@@ -232,16 +232,16 @@ final class TransmitterRing {
         let place = configuration.side.place
         let geometry = try configuration.geometry()
         for _ in 0..<100 {
-            let isNew = try device.setUp(geometry)
+            let isNew = try device.create(geometry)
             if !isNew {
                 wasThere = true
-                if try device.info().isIdle, try device.reset() {
+                if try device.info().isIdle, try device.remove() {
                     report(.warning("\(place.ringPath) has a ring that nobody uses: replacing it"))
                     continue
                 }
             }
             do {
-                try device.claim(.producer)
+                try device.attach(.producer)
                 return isNew
             } catch RingError.notReady {
                 continue  // reset by another process meanwhile
@@ -256,7 +256,7 @@ extension StreamPlace {
     /// the two sides succeeds.
     func resetDevice() {
         guard case .device(let path) = transport, let file = try? openDevice(path) else { return }
-        _ = try? RingDevice(file).reset()
+        _ = try? RingDevice(file).remove()
         try? file.close()
     }
 }

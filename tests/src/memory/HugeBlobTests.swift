@@ -1,5 +1,7 @@
 import CPacketFSShims
+import Foundation
 import Glibc
+import Synchronization
 import SystemPackage
 import Testing
 import ToolTesting
@@ -208,6 +210,63 @@ import ToolTesting
         #expect(ftruncate(blob.fileDescriptor.rawValue, 0) == -1 && errno == EPERM)
     }
 
+    @Test("A memfd that cannot be sealed is refused, whatever its pages", arguments: [true, false])
+    func adoptRefusesWhatCannotBeSealed(isWritable: Bool) throws {
+        let file = FileDescriptor(rawValue: pfsMemfd())
+        try file.writeAll([UInt8](repeating: 1, count: 4096))
+        var asked = file
+        if isWritable {
+            try #require(pfs_fcntl_seals(file.rawValue, CInt(PFS_F_ADD_SEALS), CInt(PFS_F_SEAL_SEAL)) == 0)
+        } else {
+            asked = try FileDescriptor.open("/proc/self/fd/\(file.rawValue)", .readOnly)
+        }
+        for error in [
+            failure { () throws(MemoryError) in _ = try HugeBlob.adopt(asked) },
+            failure { () throws(MemoryError) in _ = try SharedRegion.adopt(asked) },
+        ] {
+            guard case .notUsable(subject: "descriptor \(asked.rawValue)", let reason) = error else {
+                Issue.record("wrong error \(String(describing: error))")
+                continue
+            }
+            #expect(reason.contains("sealed"))
+        }
+        try file.close()  // throws if adopt had closed it
+    }
+
+    @Test("A size that changes while the memfd is adopted never leaves a mapping longer than the file")
+    func adoptAgainstAFileThatChanges() throws {
+        let byteCount = 16 << 12
+        for _ in 0..<200 {
+            let file = FileDescriptor(rawValue: pfsMemfd())
+            let peer = try file.duplicate()
+            let stop = Stop()
+            let thread = Thread {
+                while !stop.isSet {
+                    ftruncate(peer.rawValue, 0)
+                    ftruncate(peer.rawValue, byteCount)
+                    _ = pfs_fallocate(peer.rawValue, 0, Int64(byteCount))
+                }
+                stop.hasEnded.signal()
+            }
+            thread.start()
+            // Refused as long as the file is seen empty or sparse. It is sealed then, so it is whole in the end.
+            func insist() -> HugeBlob {
+                while true {
+                    if let blob = try? HugeBlob.adopt(file) { return blob }
+                }
+            }
+            let blob = insist()
+            stop.set()
+            stop.hasEnded.wait()
+            var status = stat()
+            try #require(fstat(blob.fileDescriptor.rawValue, &status) == 0)
+            try #require(status.st_size >= blob.byteCount, "reading would be a SIGBUS")
+            #expect(
+                blob.byteCount > 0 && blob.bytes.unsafeLoad(fromByteOffset: blob.byteCount - 1, as: UInt8.self) == 0)
+            try peer.close()
+        }
+    }
+
     // MARK: Filling
 
     @Test func fillFromFileCopiesExactly() throws {
@@ -381,7 +440,7 @@ import ToolTesting
                 try other.prefault(pageSize + 5..<pageSize + 6)
                 let last = other.bytes.unsafeLoad(fromByteOffset: 2 * pageSize, as: UInt8.self)
                 #expect(last == FillPattern.byte(seed: 3, position: 2 * pageSize))
-                let region = try SharedRegion.map(blob.fileDescriptor.duplicate(), byteCount: 100)
+                let region = try SharedRegion.adopt(blob.fileDescriptor.duplicate(), byteCount: 100)
                 #expect(region.base.load(as: UInt8.self) == FillPattern.byte(seed: 3, position: 0))
             }
             // The pages are free again.
@@ -652,6 +711,14 @@ func reservedBytes() -> Int {
         guard bounds.count == 2, !bounds[1].isMultiple(of: 64 << 20) else { return sum }
         return sum + bounds[1] - bounds[0]
     }
+}
+
+/// Tells a thread to end.
+final class Stop: Sendable {
+    private let flag = Atomic(false)
+    let hasEnded = DispatchSemaphore(value: 0)
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
 }
 
 /// An unsealed, empty memfd.

@@ -28,10 +28,10 @@ struct AttachTests {
         let geometry = try RingGeometry(slots: 16, slabByteCount: 64)
         check(geometry.regionByteCount == 512 + 128 + 64)
         #expect(throws: RingError.regionTooSmall(needed: 704, found: 703)) {
-            try Ring.format(region.base, byteCount: 703, geometry: geometry)
+            try Ring.create(at: region.base, byteCount: 703, geometry: geometry)
         }
         #expect(throws: RingError.misalignedRegion) {
-            try Ring.format(region.base + 64, byteCount: 1024, geometry: geometry)
+            try Ring.create(at: region.base + 64, byteCount: 1024, geometry: geometry)
         }
         #expect(throws: RingError.notReady) { _ = try region.producer() }
     }

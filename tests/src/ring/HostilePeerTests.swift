@@ -75,6 +75,58 @@ struct HostilePeerTests {
         check(producer.tryPush(0))
     }
 
+    @Test("A tail that goes back is reported wherever the producer looks at it, and frees nothing")
+    func retreatingTail() throws {
+        let region = try Self.region()
+        var producer = try region.producer()
+        for value in 0..<UInt32(64) { check(producer.tryPush(value)) }
+        region[256] = UInt32(5)
+        check(try producer.releasedPosition() == 5)
+        for lie: UInt32 in [65, .max, 0, 4] {
+            region[256] = lie
+            check(isCorrupt { _ = try producer.releasedPosition() })
+            check(isCorrupt { _ = try producer.waitForRelease(below: 1, timeout: nil) })
+        }
+        // What had been granted stays granted, and no more than that.
+        check(producer.push(contentsOf: [UInt32](repeating: 0, count: 64).span) == 5)
+        check(!producer.tryPush(0))
+        for lie: UInt32 in [4, 0, 70] {
+            region[256] = lie
+            check(isCorrupt { _ = try producer.reserve(byteCount: 1) })
+            check(isCorrupt { _ = try producer.waitForSpace(timeout: nil) })
+        }
+        region[256] = UInt32(69)
+        check(try producer.waitForRelease(below: 1, timeout: .zero))
+        check(try producer.releasedPosition() == 69)
+    }
+
+    @Test(
+        "A tail that moves to and fro looks like no more progress than there are entries",
+        arguments: 0..<20 as Range<UInt64>)
+    func oscillatingTail(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let first = UInt32.max - 30
+        let region = try Self.region(firstIndex: first)
+        var producer = try region.producer()
+        for value in 0..<UInt32(64) { check(producer.tryPush(value)) }
+        var progress = 0
+        var refused = 0
+        var released = first
+        for _ in 0..<10_000 {
+            region[256] = first &+ UInt32.random(in: 0...64, using: &random)
+            do {
+                let position = try producer.releasedPosition()
+                check(position &- first <= 64 && position &- first >= released &- first, "seed \(seed)")
+                if position != released { progress += 1 }
+                released = position
+            } catch {
+                guard case .corrupt = error else { throw error }
+                refused += 1
+            }
+        }
+        check(progress <= 64 && refused > 0, "seed \(seed): \(progress) moves, \(refused) refused")
+    }
+
     @Test("A slot outside the slab is an error and can be passed over")
     func wildSlot() throws {
         let region = try Self.region()
@@ -124,6 +176,7 @@ struct HostilePeerTests {
         var consumer = try region.consumer()
         var served = 0
         var refused = 0
+        var released = try producer.releasedPosition()
         for _ in 0..<2000 {
             // Half of the lies are near the truth, where they are believed.
             for offset in [128, 132, 136, 256, 260, 512 + 4 * Int.random(in: 0..<64, using: &random)] {
@@ -170,6 +223,10 @@ struct HostilePeerTests {
                 refused += 1
             }
             check(producer.count <= 64 && consumer.count <= 64)
+            if let position = try? producer.releasedPosition() {
+                check(position &- released <= producer.position &- released, "seed \(seed): it went back")
+                released = position
+            }
         }
         // Otherwise the test tests nothing.
         check(served > 0 && refused > 0, "seed \(seed): \(served) served, \(refused) refused")

@@ -68,7 +68,7 @@ struct SmashTests {
         check(tally.ringErrors > 0 && tally.skipped > 0 && tally.producerErrors > 0, "seed \(seed): \(tally)")
 
         // Formatted anew, the same memory carries records again.
-        try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+        try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
         var producer = try producers.producer()
         var consumer = try region.consumer()
         for index in 0..<500 as Range<UInt64> {
@@ -235,7 +235,10 @@ private struct Smasher {
         let near = truth &+ UInt32.random(in: 0..<130, using: &random) &- 65
         let lie = Bool.random(using: &random) ? near : UInt32.random(in: 0 ... .max, using: &random)
         guard word.pointee.compareExchange(expected: truth, desired: lie, ordering: .relaxed).exchanged else { return }
-        _ = progress.wait(for: .consumer, turn: progress.turns(.consumer) + 1)
+        // Both may have had all their turns of this round: without another one, the wait would last to its limit.
+        let turn = progress.turns(.consumer) + 1
+        progress.startRound()
+        _ = progress.wait(for: .consumer, turn: turn)
         _ = word.pointee.compareExchange(expected: lie, desired: truth, ordering: .relaxed)
     }
 }

@@ -53,7 +53,7 @@ final class TestRegion: @unchecked Sendable {
         let geometry = try RingGeometry(slots: slots, slabByteCount: slabByteCount)
         let page = UInt64(TestRegion.pageByteCount)
         try self.init(byteCount: Int((geometry.regionByteCount + page - 1) / page * page))
-        try Ring.format(base, byteCount: byteCount, geometry: geometry, firstIndex: firstIndex)
+        try Ring.create(at: base, byteCount: byteCount, geometry: geometry, firstIndex: firstIndex)
     }
 
     deinit {

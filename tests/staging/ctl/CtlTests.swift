@@ -253,7 +253,7 @@ struct CtlTests {
                 if let region = try? SharedRegion.create(byteCount: 4096, in: place),
                     let geometry = try? RingGeometry(slots: 2)
                 {
-                    try? Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+                    try? Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
                     try? region.publish(as: name, in: place)
                 }
                 usleep(500)

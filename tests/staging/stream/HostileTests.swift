@@ -4,6 +4,7 @@ import PacketFSGram
 import PacketFSMemory
 import PacketFSPCPU
 import PacketFSRing
+import Synchronization
 import SystemPackage
 import Testing
 import ToolTesting
@@ -40,6 +41,33 @@ private final class FakeConsumer {
     }
 }
 
+/// A thread that moves a consumer's index forwards and backwards by one entry until it is stopped.
+private final class Oscillation: @unchecked Sendable {
+    // Unchecked: the pointer is only used for atomic access, and the thread is set once, before it starts.
+    private let tail: UnsafeMutablePointer<Atomic<UInt32>>
+    private let isStopped = Atomic(false)
+    private let hasEnded = DispatchSemaphore(value: 0)
+    private(set) var thread = Thread()
+
+    init(_ tail: UnsafeMutablePointer<Atomic<UInt32>>) {
+        self.tail = tail
+        thread = Thread { [self] in
+            while !isStopped.load(ordering: .relaxed) {
+                for index in [1, 0] as [UInt32] {
+                    self.tail.pointee.store(index, ordering: .releasing)
+                    usleep(700)
+                }
+            }
+            hasEnded.signal()
+        }
+    }
+
+    func stop() {
+        isStopped.store(true, ordering: .relaxed)
+        hasEnded.wait()
+    }
+}
+
 /// A ring and a blob, as a producer that keeps no rules makes them.
 private final class FakeProducer {
     let region: SharedRegion
@@ -52,7 +80,7 @@ private final class FakeProducer {
         try blob.fill(seed: 1, range: 0..<1 << 20)
         let geometry = try RingGeometry(slots: 64, slabByteCount: 1 << 16)
         let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), in: folder)
-        try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+        try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
         ring = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
         try region.publish(as: "s.pfs-ring", in: folder)
         self.region = region
@@ -164,6 +192,21 @@ struct HostileTests {
             }
         }
         #expect(corrupt.status == 71, "\(corrupt)")
+    }
+
+    @Test("A consumer that moves its index to and fro does not keep the transmitter beyond its patience")
+    func oscillating() throws {
+        let place = try Place()
+        let tx = try place.tx(["--records", "300", "--patience", "3"])
+        let consumer = try FakeConsumer(place)
+        let tail = (consumer.region.base + 256).assumingMemoryBound(to: Atomic<UInt32>.self)
+        let oscillation = Oscillation(tail)
+        oscillation.thread.start()
+        let result = try withExtendedLifetime(consumer) { try tx.finish() }
+        oscillation.stop()
+        #expect(result.status == 71 && !result.wasSignalled, "\(result)")
+        #expect(result.errors.contains("corrupt") || result.errors.contains("has taken nothing"), "\(result)")
+        #expect(try place.names == [])
     }
 
     // MARK: - Producers

@@ -83,7 +83,7 @@ enum {
 	PFS_ERROR_UNAVAILABLE = -7,
 	/* The ring has a producer, or consumer, already. */
 	PFS_ERROR_TAKEN = -8,
-	/* The region holds no ring yet. Its owner may be about to format it: try again later. */
+	/* The region holds no ring yet. Its owner may be about to create it: try again later. */
 	PFS_ERROR_NOT_READY = -9,
 	/* The ring or record is of a version that this library does not read. */
 	PFS_ERROR_VERSION = -10,
@@ -174,7 +174,8 @@ int32_t pfs_blob_open(const char *name, const char *folder, uint64_t byte_count,
 		      pfs_error *error);
 
 /* Takes over the descriptor of a blob, inherited or received; `byte_count` as above. It is the
- * blob's from then on (do not close it); after an error it is still yours. */
+ * blob's from then on (do not close it); after an error it is still yours. A memfd is sealed
+ * against shrinking, and refused with PFS_ERROR_ARGUMENT if it cannot be. */
 int32_t pfs_blob_adopt(int32_t descriptor, uint64_t byte_count, pfs_blob **blob, pfs_error *error);
 
 /* Removes the name. Those who have the blob keep it. */
@@ -309,7 +310,7 @@ int32_t pfs_ring_create(const char *name, const char *folder, uint32_t slots,
 int32_t pfs_ring_open(const char *name, const char *folder, pfs_ring **ring, pfs_error *error);
 
 /* Takes over the descriptor of a ring. It is the ring's from then on; after an error it is still
- * yours. */
+ * yours. A memfd is sealed as by pfs_blob_adopt. */
 int32_t pfs_ring_adopt(int32_t descriptor, pfs_ring **ring, pfs_error *error);
 
 /* Removes the name. Those who have the ring keep it. */

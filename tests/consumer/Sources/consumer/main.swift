@@ -10,7 +10,7 @@ blob.withUnsafeMutableBytes { $0.copyBytes(from: text.utf8) }
 
 let geometry = try RingGeometry(slots: 16, slabByteCount: 4096)
 let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "consumer")
-try Ring.format(region.base, byteCount: region.byteCount, geometry: geometry)
+try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
 var producer = try RingProducer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
 var consumer = try RingConsumer(attaching: region.base, byteCount: region.byteCount, lock: region.fileDescriptor)
 
