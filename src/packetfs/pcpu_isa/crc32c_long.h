@@ -32,7 +32,11 @@
  * while the other units work on bytes in the cache. Where it is NULL, those bytes are only asked
  * for: five streams confuse the hardware's prefetchers.
  */
-enum { STEP = 64 * FOLDS + 32 * STREAM_WORDS };
+enum {
+	STEP = 64 * FOLDS + 32 * STREAM_WORDS,
+	/* Longer ranges that are mapped and digested go through one pass that does both. */
+	MAP_AND_CRC_FROM = FRAGMENT + 1,
+};
 
 ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, uint32_t before,
 				 const uint8_t *p, size_t iterations, const uint64_t advances[5],

@@ -27,7 +27,8 @@ enum {
 	 * read at half the speed of one stream. They go through chunks. */
 	CHUNKS_FROM = 128 * 1024,
 	CHUNK = UNIT * PFS_CHUNK_UNITS,
-	STEP = 64 * FOLDS, /* of a range that is mapped too */
+	/* Longer ranges that are mapped and digested go through one pass that does both. */
+	MAP_AND_CRC_FROM = CHUNK,
 };
 
 ALWAYS_INLINE void next_word(uint64_t c[STREAMS], const uint8_t *p, size_t stream)
@@ -114,6 +115,21 @@ ALWAYS_INLINE uint32_t crc_block(const struct pfs_constants *constants, const ui
 	return finish_block(constants, units, f, c);
 }
 
+/* The registers of the streams where they continue in the next chunk. */
+ALWAYS_INLINE void skip_lines(const struct pfs_constants *constants, uint64_t c[STREAMS])
+{
+#pragma clang loop unroll(full)
+	for (int s = 0; s < STREAMS; ++s)
+		c[s] = _mm_crc32_u64(0, multiply((uint32_t)c[s], constants->skip_chunk));
+}
+
+/* Asks for the lines of as many bytes as a unit of a chunk has. */
+ALWAYS_INLINE void ask_for_unit(const uint8_t *chunk, size_t unit)
+{
+	__builtin_prefetch(chunk + UNIT * unit);
+	__builtin_prefetch(chunk + UNIT * unit + UNIT / 2);
+}
+
 /*
  * The register, from 0, over so many chunks. A chunk is a block, but its chains of folds and of
  * words go on in the next chunk, over what lies between by one multiplication each. So chunks can
@@ -133,13 +149,10 @@ ALWAYS_INLINE uint32_t crc_chunks(const struct pfs_constants *constants, const u
 	for (; chunks; --chunks, p += CHUNK) {
 		const uint8_t *w = p + 64 * PFS_CHUNK_UNITS, *ahead = p + 2 * CHUNK;
 
-#pragma clang loop unroll(full)
-		for (int s = 0; s < STREAMS; ++s)
-			c[s] = _mm_crc32_u64(0, multiply((uint32_t)c[s], constants->skip_chunk));
+		skip_lines(constants, c);
 #pragma clang loop unroll(full)
 		for (int j = 0; j < PFS_CHUNK_UNITS; ++j) {
-			__builtin_prefetch(ahead + UNIT * j);
-			__builtin_prefetch(ahead + UNIT * j + UNIT / 2);
+			ask_for_unit(ahead, j);
 			f[j % FOLDS] = fold_onto(f[j % FOLDS], j < FOLDS ? to_next : k, p + 64 * j);
 			next_word(c, w + 8 * j, stream);
 		}
@@ -147,32 +160,51 @@ ALWAYS_INLINE uint32_t crc_chunks(const struct pfs_constants *constants, const u
 	return finish_block(constants, PFS_CHUNK_UNITS, f, c);
 }
 
-/* The register, from 0, over what a multiple of STEP bytes are mapped to, from the first to the
- * last. They are mapped in place. */
-ALWAYS_INLINE uint32_t map_and_fold(const struct pfs_constants *constants, uint8_t *p,
-				    size_t length, const struct map *map, unsigned int round_count,
-				    int beyond_caches)
+/* Maps the words of a chunk. The last vector is a half: a load from what a masked store wrote would
+ * wait until it is done. */
+ALWAYS_INLINE void map_words(uint8_t *w, const struct map *map, unsigned int round_count)
 {
-	const lane_t next = fold_multiplier(FOLD(constants) + 64);
-	const lane_t k = fold_multiplier(&constants->fold_fused);
-	struct folded f[FOLDS] = {0};
+	const size_t whole = 8 * STREAMS * PFS_CHUNK_UNITS - 32;
+	__m512i half = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(w + whole)));
 
-	for (const uint8_t *end = p + length; p != end; p += STEP) {
+	_Static_assert(8 * STREAMS * PFS_CHUNK_UNITS % 64 == 32, "whole vectors and a half");
 #pragma clang loop unroll(full)
-		for (int j = 0; j < FOLDS; ++j) {
-			__m512i x = _mm512_loadu_si512(p + 64 * j);
+	for (size_t at = 0; at < whole; at += 64)
+		_mm512_storeu_si512(w + at,
+				    apply_map(_mm512_loadu_si512(w + at), map, round_count));
+	half = apply_map(half, map, round_count);
+	_mm256_storeu_si256((__m256i *)(w + whole), _mm512_castsi512_si256(half));
+}
 
-			if (beyond_caches)
-				__builtin_prefetch(p + 64 * j + PREFETCH_AHEAD);
-			x = apply_map(x, map, round_count);
+/* crc_chunks() over what the chunks are mapped to. They are mapped in place. */
+ALWAYS_INLINE uint32_t map_chunks(const struct pfs_constants *constants, uint8_t *p, size_t chunks,
+				  const struct map *map, unsigned int round_count,
+				  int beyond_caches)
+{
+	const lane_t k = fold_multiplier(&constants->fold_fused);
+	const lane_t to_next = fold_multiplier(&constants->fold_chunk);
+	const size_t stream = 8 * PFS_CHUNK_UNITS;
+	struct folded f[FOLDS] = {0};
+	uint64_t c[STREAMS] = {0};
+
+	for (; chunks; --chunks, p += CHUNK) {
+		uint8_t *w = p + 64 * PFS_CHUNK_UNITS, *ahead = p + 2 * CHUNK;
+
+		map_words(w, map, round_count);
+		skip_lines(constants, c);
+#pragma clang loop unroll(full)
+		for (int j = 0; j < PFS_CHUNK_UNITS; ++j) {
+			__m512i x = apply_map(_mm512_loadu_si512(p + 64 * j), map, round_count);
+
 			_mm512_storeu_si512(p + 64 * j, x);
-			f[j].lane[0] = fold_lane(f[j].lane[0], k) ^ x;
+			if (beyond_caches)
+				ask_for_unit(ahead, j);
+			f[j % FOLDS].lane[0] =
+			    fold_lane(f[j % FOLDS].lane[0], j < FOLDS ? to_next : k) ^ x;
+			next_word(c, w + 8 * j, stream);
 		}
 	}
-#pragma clang loop unroll(full)
-	for (int i = 1; i < FOLDS; ++i)
-		f[i].lane[0] ^= fold_lane(f[i - 1].lane[0], next);
-	return reduce_lanes(constants->fused[0].lanes, f[FOLDS - 1]);
+	return finish_block(constants, PFS_CHUNK_UNITS, f, c);
 }
 
 /* The register over any range. */
@@ -226,17 +258,18 @@ ALWAYS_INLINE uint32_t map_and_crc(const struct pfs_constants *constants, uint32
 				   size_t length, const struct pfs_rounds *rounds,
 				   unsigned int round_count)
 {
-	const size_t whole = length / STEP * STEP;
+	const size_t chunks = length / CHUNK, rest = length % CHUNK;
 	struct map map;
 
 	prepare_map(&map, rounds, round_count);
-	crc = advance_register(constants, crc, whole);
+	crc = advance_register(constants, crc, chunks * CHUNK);
 	if (length >= PREFETCH_FROM)
-		crc ^= map_and_fold(constants, p, whole, &map, round_count, 1);
+		crc ^= map_chunks(constants, p, chunks, &map, round_count, 1);
 	else
-		crc ^= map_and_fold(constants, p, whole, &map, round_count, 0);
-	map_lines(p + whole, length - whole, &map, round_count);
-	return crc_long(constants, crc, p + whole, length - whole);
+		crc ^= map_chunks(constants, p, chunks, &map, round_count, 0);
+	p += chunks * CHUNK;
+	map_lines(p, rest, &map, round_count);
+	return crc_long(constants, crc, p, rest);
 }
 
 #endif

@@ -112,7 +112,7 @@ static NOINLINE void execute_digest(const struct pfs_plan *plan,
 	struct batch_values of_batch;
 	struct range ranges[BATCH];
 	size_t fragment = FRAGMENT;
-	int is_map_and_crc = 0;
+	size_t map_and_crc_from = SIZE_MAX; /* bytes */
 
 #ifndef FNV_PLANES
 	for (uint32_t l = 0; l < plan->level_count; ++l)
@@ -121,15 +121,15 @@ static NOINLINE void execute_digest(const struct pfs_plan *plan,
 #endif
 
 #ifdef MULTIPLY
-	is_map_and_crc = plan->final.count && plan->first_level_is_final && !plan->counter_count &&
-			 plan->level_count == 1 &&
-			 plan->levels[0].digests == 1 << PFS_DIGEST_CRC32C;
+	if (plan->final.count && plan->first_level_is_final && !plan->counter_count &&
+	    plan->level_count == 1 && plan->levels[0].digests == 1 << PFS_DIGEST_CRC32C)
+		map_and_crc_from = MAP_AND_CRC_FROM;
 #endif
 	while (count) {
 		size_t batch = take_batch(descriptors, count, fragment, plan->final.count != 0);
 		size_t longest = 0;
 
-		if (is_map_and_crc && descriptors->length > fragment) {
+		if (descriptors->length >= map_and_crc_from) {
 			of_batch.crc[0][0] = map_then_crc(
 			    plan, constants, base + descriptors->offset, descriptors->length);
 			settle_batch(plan, results, &of_batch, 1);
