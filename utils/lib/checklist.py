@@ -48,10 +48,10 @@ def has_word(word, texts):
 
 
 class Builder:
-    """Builds and tests a checkout. SwiftPM keeps what it built in `scratch`; `logs` has what commands print."""
+    """Builds and tests the checkout at `root`, in .build; .build-logs has what commands print."""
 
-    def __init__(self, root, scratch, logs):
-        self.root, self.scratch, self.logs = root, scratch, logs
+    def __init__(self, root):
+        self.root, self.scratch, self.logs = root, os.path.join(root, ".build"), os.path.join(root, ".build-logs")
         # As utils/lib/common.sh does, and for its reason.
         self.environment = os.environ | {"SWIFT_BACKTRACE": "enable=no"} | {
             f"PACKETFS_{name}": "yes" if Machine().has(package) else "no"
@@ -61,9 +61,8 @@ class Builder:
         """Runs a command; its status and its output, which is also in the log NAME. An interrupt ends all that it has started."""
         os.makedirs(self.logs, exist_ok=True)
         with open(f"{self.logs}/promote-{name}.log", "w+", encoding="utf-8", errors="replace") as log:
-            # The lock of a promotion stays with what it has started, even if the promotion itself is killed.
             process = subprocess.Popen(command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=subprocess.STDOUT, start_new_session=True, close_fds=False)
+                                       stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 process.wait(3600)
             finally:

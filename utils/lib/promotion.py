@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Moves a component to another tier: rewrites what names it, builds, tests, commits, and only then changes the checkout.
-
-Everything happens in a worktree of its own in .build-promote. What is found there was left by a run that was killed, and is
-removed.
-"""
-import contextlib
+"""Moves a component to another tier: rewrites what names it, builds, tests and commits. What fails or is interrupted is undone."""
 import datetime
-import fcntl
 import os
 import re
-import shutil
+import signal
 import subprocess
 
 import checklist
@@ -18,6 +12,7 @@ from tool import SYSTEM, UNAVAILABLE, USAGE, WRONG_DATA, Problem
 
 LISTS = {"src": "src", "staging": "staging", "dev": "dev", "full_apps": "fullApps"}
 PICTURE = "docs/images/draw"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # In these, paths mean nothing: they are those of made-up trees.
 MADE_UP = ("tests/architecture", "tests/promotion")
 
@@ -135,9 +130,9 @@ def rewrite(tree, component, to):
 # --- The move.
 
 
-def git(root, *command, **settings):
-    """What a git command printed; a problem where it failed."""
-    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False, **settings)
+def git(root, *command):
+    """What a git command printed; a problem where it failed. Out of reach of signals to this process's group."""
+    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise Problem(SYSTEM, f"git {' '.join(command)} failed: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -154,63 +149,34 @@ def check_move(tree, component, to):
             raise Problem(USAGE, f"{new} is there already")
 
 
-def move(tree, component, to, body):
-    """Moves the component in a worktree, builds and tests there, commits, and moves the branch forward. The commit."""
-    root, folder = tree.root, os.path.join(tree.root, ".build-promote")
-    place = os.path.join(folder, "tree")
-
-    def remove():
-        subprocess.run(["git", "worktree", "remove", "--force", place], cwd=root, capture_output=True, check=False)
-        shutil.rmtree(place, ignore_errors=True)
-
-    with locked(os.path.join(folder, "lock")):
-        base = git(root, "rev-parse", "HEAD")
-        remove()
-        try:
-            git(root, "worktree", "add", "--detach", place, base)
-            commit = commit_in(place, component.name, to, body, os.path.join(folder, "build"), os.path.join(root, ".build-logs"))
-            # The one step that changes the checkout: short, out of reach of signals to this process, and it holds the lock too.
-            # Housekeeping, which git leaves running, would hold it for longer.
-            git(root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "merge", "--ff-only", "--quiet", commit,
-                start_new_session=True, close_fds=False)
-        finally:
-            remove()
-    return commit
-
-
-def commit_in(place, name, to, body, scratch, logs):
-    """Moves the component in the checkout at `place`, builds, tests and commits there. The commit."""
-    tree = Tree(place)
-    component = tree.component(name)
-    rewrite(tree, component, to)
-    after = Tree(place)
-    after.check()
-    builder = checklist.Builder(place, scratch, logs)
-    dependents = after.dependents(name)
-    suites = [target.name for target in after.targets.values() if target.kind == "test"
-              and (target.name in dependents or target.path == "tests/architecture")]
+def move(tree, component, to, base, body):
+    """Moves the component, builds, tests and commits, on top of the commit `base`. If that fails or is interrupted, the checkout is as it was
+    before, and what had been done is in git's stash, with whatever somebody else has changed meanwhile."""
+    root, name = tree.root, component.name
+    if git(root, "status", "--porcelain") or git(root, "rev-parse", "HEAD") != base:
+        raise Problem(UNAVAILABLE, "the checkout has changed while the checklist was gone through: start again")
     try:
+        rewrite(tree, component, to)
+        after = Tree(root)
+        after.check()
+        git(root, "add", "--all")  # What is committed later: nothing that changes while it is tested.
+        builder = checklist.Builder(root)
+        dependents = after.dependents(name)
+        suites = [target.name for target in after.targets.values() if target.kind == "test"
+                  and (target.name in dependents or target.path == "tests/architecture")]
         print("  building it in its new place", flush=True)
         if builder.built:
             raise checklist.Failed(builder.built)
         if suites:
             print(f"  testing what depends on it: {', '.join(suites)}", flush=True)
             body += f"\nAfter the move: {', '.join(suites)}: {builder.test(suites)}.\n"
-    except checklist.Failed as failure:
-        raise Problem(WRONG_DATA, f"it does not build, or tests fail, in {to}: {failure}; nothing was changed") from None
-    git(place, "add", "--all")
-    git(place, "commit", "--quiet", "-m", f"{name} moves from {component.tier} to {to}", "-m", body)
-    return git(place, "rev-parse", "HEAD")
-
-
-@contextlib.contextmanager
-def locked(path):
-    """Holds the lock; what is started meanwhile holds it too, and longer if this process is killed."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Problem(UNAVAILABLE, "another promotion runs in this checkout; wait for it") from None
-        os.set_inheritable(file.fileno(), True)
-        yield
+        git(root, "commit", "--quiet", "-m", f"{name} moves from {component.tier} to {to}", "-m", body)
+    except BaseException as error:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        git(root, "stash", "push", "--quiet", "--include-untracked", "--message", f"promotion of {name} to {to} that failed")
+        if isinstance(error, checklist.Failed):
+            raise Problem(WRONG_DATA, f"it does not build, or tests fail, in {to}: {error}; nothing was changed, and `git stash show` "
+                          "says what was tried") from None
+        raise
+    return git(root, "rev-parse", "HEAD")
