@@ -82,17 +82,17 @@ struct RingBench: ParsableCommand {
         }
         var result = Report.Result()
         let slots = UInt32(1) << UInt32(ringPow2)
-        let lanes = try makeLanes(slots: slots, result: &result)
+        let pairs = try makePairs(slots: slots, result: &result)
         let started = Clock.monotonic()
         var session = try Session(
-            lanes: lanes, consumerCPU: consumerCPU, producerCPU: producerCPU, asThread: threads)
+            pairs: pairs, consumerCPU: consumerCPU, producerCPU: producerCPU, asThread: threads)
         let kind = threads ? "threads" : "processes"
         try say("ring of \(slots) slots, two \(kind) on CPUs \(producerCPU) and \(consumerCPU), median of \(repeats)")
         for peer in result.peers where !peer.present { try say("\(peer.contender): absent: \(peer.reason ?? "")") }
-        try throughput(&session, lanes.contenders, &result, &warnings)
+        try throughput(&session, pairs.contenders, &result, &warnings)
         if latency {
-            try self.latency(.roundTrip, &session, lanes.contenders, &result)
-            try self.latency(.oneWay, &session, lanes.contenders, &result)
+            try self.latency(.roundTrip, &session, pairs.contenders, &result)
+            try self.latency(.oneWay, &session, pairs.contenders, &result)
         }
         if records { try slab(&session, &result, &warnings) }
         result.elapsedNs = Clock.monotonic() - started
@@ -115,16 +115,16 @@ struct RingBench: ParsableCommand {
     }
 
     /// Our two rings and those of the peers that take part.
-    private func makeLanes(slots: UInt32, result: inout Report.Result) throws -> Lanes {
+    private func makePairs(slots: UInt32, result: inout Report.Result) throws -> RingPairs {
         let geometry = try RingGeometry(slots: slots, slabByteCount: UInt64(Self.slabByteCount))
         func ring() throws -> SharedRegion {
             let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs_ring")
             try Ring.create(at: region.base, byteCount: region.byteCount, geometry: geometry)
             return region
         }
-        let lanes = Lanes()
-        lanes.add(Lane(contender: .packetfs, there: try ring(), back: try ring(), code: nil, library: nil))
-        guard peers else { return lanes }
+        let pairs = RingPairs()
+        pairs.add(RingPair(contender: .packetfs, there: try ring(), back: try ring(), code: nil, library: nil))
+        guard peers else { return pairs }
         for contender in Contender.allCases where contender != .packetfs {
             switch PeerCode.compile(contender, slots: slots) {
             case .absent(let reason):
@@ -136,12 +136,12 @@ struct RingBench: ParsableCommand {
                     code.initialize(region.base)
                     return region
                 }
-                lanes.add(
-                    Lane(contender: contender, there: try queue(), back: try queue(), code: code, library: file))
+                pairs.add(
+                    RingPair(contender: contender, there: try queue(), back: try queue(), code: code, library: file))
                 result.peers.append(PeerRow(contender: "\(contender)", present: true, reason: nil))
             }
         }
-        return lanes
+        return pairs
     }
 
     private func throughput(
@@ -178,15 +178,17 @@ struct RingBench: ParsableCommand {
     }
 
     private func latency(
-        _ task: Task, _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result
+        _ measurement: Measurement, _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result
     ) throws {
-        let name = task == .roundTrip ? "round trip" : "one way"
+        let name = measurement == .roundTrip ? "round trip" : "one way"
         try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
         var collected: [Contender: [UInt64]] = [:]
         var medians: [Contender: [Double]] = [:]
         for _ in 0..<repeats {
             for contender in contenders {
-                let samples = try session.measure(task, contender, count: trips, size: 1).samples.map { UInt64($0) }
+                let samples = try session.measure(measurement, contender, count: trips, size: 1).samples.map {
+                    UInt64($0)
+                }
                 collected[contender, default: []] += samples
                 let sorted = samples.sorted()
                 medians[contender, default: []].append(Double(LatencyRow.quantile(500, of: sorted)))
@@ -194,7 +196,7 @@ struct RingBench: ParsableCommand {
         }
         for contender in contenders {
             guard let samples = collected[contender] else { continue }
-            let row = LatencyRow(contender, task, samples.sorted())
+            let row = LatencyRow(contender, measurement, samples.sorted())
             result.latencies.append(row)
             try say(
                 "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"

@@ -36,20 +36,20 @@ struct BatchWork {
 
 /// The loops that are measured, around our ring; peers.txt has the same for the others. The values are their own sequence
 /// numbers, so the consumer checks each of them with one comparison.
-enum Flow {
+enum MeasuredLoops {
     /// Pushes the values 0, 1, 2, ... below `count`, `batch` at a time.
     @inline(never)
     static func produce(
         _ count: UInt64, batch: Int, work: BatchWork, into ring: inout RingProducer, link: Int32
     ) throws(ToolError) {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         if batch == 1 {
             var next: UInt64 = 0
             while next < count {
                 if ring.tryPush(UInt32(truncatingIfNeeded: next)) {
                     next += 1
                 } else {
-                    try patience.wait()
+                    try backoff.wait()
                 }
             }
             return
@@ -65,7 +65,7 @@ enum Flow {
                 let pushed = ring.push(contentsOf: Span(_unsafeStart: values + sent, count: size - sent))
                 sent += pushed
                 if pushed == 0 {
-                    try patience.wait()
+                    try backoff.wait()
                 }
             }
             next += UInt64(size)
@@ -78,7 +78,7 @@ enum Flow {
     static func consume(
         _ count: UInt64, batch: Int, work: BatchWork, from ring: inout RingConsumer, link: Int32
     ) throws(ToolError) -> UInt64 {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         var mismatches: UInt64 = 0
         var next: UInt64 = 0
         if batch == 1 {
@@ -87,7 +87,7 @@ enum Flow {
                     mismatches &+= value == UInt32(truncatingIfNeeded: next) ? 0 : 1
                     next += 1
                 } else {
-                    try patience.wait()
+                    try backoff.wait()
                 }
             }
             return mismatches
@@ -99,7 +99,7 @@ enum Flow {
             var span = MutableSpan(_unsafeStart: values, count: batch)
             let popped = ring.pop(into: &span)
             if popped == 0 {
-                try patience.wait()
+                try backoff.wait()
                 continue
             }
             mismatches &+= work.check(values, UInt32(truncatingIfNeeded: next), popped)
@@ -114,19 +114,19 @@ enum Flow {
     static func ping(
         _ samples: UnsafeMutableBufferPointer<UInt32>, out: inout RingProducer, back: inout RingConsumer, link: Int32
     ) throws(ToolError) -> UInt64 {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         var mismatches: UInt64 = 0
         for index in samples.indices {
             let started = Clock.monotonic()
             let value = UInt32(truncatingIfNeeded: started)
-            while !out.tryPush(value) { try patience.wait(relaxes: false) }
+            while !out.tryPush(value) { try backoff.wait(relaxes: false) }
             while true {
                 if let answer = back.tryPop() {
                     samples[index] = UInt32(truncatingIfNeeded: Clock.monotonic() &- started)
                     mismatches &+= answer == value ? 0 : 1
                     break
                 }
-                try patience.wait(relaxes: false)
+                try backoff.wait(relaxes: false)
             }
         }
         return mismatches
@@ -139,15 +139,15 @@ enum Flow {
         _ count: Int, samples: UnsafeMutableBufferPointer<UInt32>?, from: inout RingConsumer, back: inout RingProducer,
         link: Int32
     ) throws(ToolError) {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         for index in 0..<count {
             while true {
                 if let value = from.tryPop() {
                     if let samples { samples[index] = UInt32(truncatingIfNeeded: Clock.monotonic()) &- value }
-                    while !back.tryPush(value) { try patience.wait(relaxes: false) }
+                    while !back.tryPush(value) { try backoff.wait(relaxes: false) }
                     break
                 }
-                try patience.wait(relaxes: false)
+                try backoff.wait(relaxes: false)
             }
         }
     }
@@ -157,13 +157,13 @@ enum Flow {
     static func produceRecords(
         _ count: UInt64, byteCount: Int, into ring: inout RingProducer, link: Int32
     ) throws(ToolError) {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         let words = (0..<byteCount / 8).map { UInt64($0) &* 0x9e37_79b9_7f4a_7c15 }
         var next: UInt64 = 0
         while next < count {
             do {
                 guard let record = try ring.reserve(byteCount: byteCount) else {
-                    try patience.wait()
+                    try backoff.wait()
                     continue
                 }
                 words.withUnsafeBytes { record.copyMemory(from: $0) }
@@ -181,7 +181,7 @@ enum Flow {
     static func consumeRecords(
         _ count: UInt64, byteCount: Int, from ring: inout RingConsumer, link: Int32
     ) throws(ToolError) -> UInt64 {
-        var patience = Patience(link: link)
+        var backoff = Backoff(link: link)
         let wordCount = byteCount / 8
         let expected = (1..<wordCount).reduce(0) { $0 &+ UInt64($1) &* 0x9e37_79b9_7f4a_7c15 }
         var mismatches: UInt64 = 0
@@ -189,7 +189,7 @@ enum Flow {
         while next < count {
             do {
                 guard let record = try ring.peek() else {
-                    try patience.wait()
+                    try backoff.wait()
                     continue
                 }
                 guard record.count >= byteCount else {
@@ -211,7 +211,7 @@ enum Flow {
 
 /// What a side does when it cannot go on: spin, then give the CPU away, then sleep a little and see whether the peer is
 /// still there: the kernel hangs the socket between the two up when a side ends.
-private struct Patience {
+private struct Backoff {
     private let link: Int32
     private var rounds = 0
 

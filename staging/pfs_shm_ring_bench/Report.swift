@@ -33,7 +33,7 @@ struct LatencyRow: Encodable {
     /// The samples by size, smallest first; empty buckets are left out.
     let buckets: [LatencyBucket]
 
-    init(_ contender: Contender, _ kind: Task, _ sorted: [UInt64]) {
+    init(_ contender: Contender, _ kind: Measurement, _ sorted: [UInt64]) {
         self.contender = "\(contender)"
         self.kind = kind == .roundTrip ? "round_trip" : "one_way"
         samples = UInt64(sorted.count)

@@ -6,7 +6,7 @@ import PacketFSTools
 import SystemPackage
 
 /// What is measured.
-enum Task: UInt64 {
+enum Measurement: UInt64 {
     /// Values, so many at a time.
     case throughput
     /// One value there and back.
@@ -19,7 +19,7 @@ enum Task: UInt64 {
 
 /// One measurement, as the second side is told.
 struct Round: BitwiseCopyable {
-    var task: UInt64
+    var measurement: UInt64
     var contender: UInt64
     var count: UInt64
     /// Values at a time, or bytes of a record.
@@ -33,7 +33,7 @@ struct Answer: BitwiseCopyable {
 }
 
 /// The two queues of a contender, one each way, in memory that both sides map.
-struct Lane: ~Copyable {
+struct RingPair: ~Copyable {
     let contender: Contender
     let there: SharedRegion
     let back: SharedRegion
@@ -99,15 +99,15 @@ struct Link: ~Copyable {
 
 /// The side that answers: the consumer, in a process or a thread of its own.
 enum Responder {
-    /// Its arguments: the CPU, the link's descriptor, and for each lane the contender and the descriptors of its regions and library.
+    /// Its arguments: the CPU, the link's descriptor, and for each pair the contender and the descriptors of its regions and library.
     static let role = ChildRole("__consumer")
 
-    static func arguments(cpu: Int, link: Int32, lanes: Lanes) -> [String] {
+    static func arguments(cpu: Int, link: Int32, pairs: RingPairs) -> [String] {
         var words = ["\(cpu)", "\(link)"]
-        lanes.forEach { lane in
+        pairs.forEach { pair in
             words.append(
-                "\(lane.contender.rawValue),\(lane.there.fileDescriptor.rawValue),\(lane.back.fileDescriptor.rawValue),"
-                    + "\(lane.library?.rawValue ?? -1)")
+                "\(pair.contender.rawValue),\(pair.there.fileDescriptor.rawValue),\(pair.back.fileDescriptor.rawValue),"
+                    + "\(pair.library?.rawValue ?? -1)")
         }
         return words
     }
@@ -117,19 +117,19 @@ enum Responder {
         role.run { words in
             let wrong = ToolError(.usage, "\(role.word) is for the benchmark itself")
             guard words.count > 2, let cpu = Int(words[0]), let link = Int32(words[1]) else { throw wrong }
-            let lanes = Lanes()
+            let pairs = RingPairs()
             for word in words.dropFirst(2) {
                 let numbers = word.split(separator: ",").compactMap { Int32($0) }
                 guard numbers.count == 4, let contender = Contender(rawValue: Int(numbers[0])) else { throw wrong }
                 let library = numbers[3] < 0 ? nil : FileDescriptor(rawValue: numbers[3])
-                lanes.add(
-                    Lane(
+                pairs.add(
+                    RingPair(
                         contender: contender, there: try SharedRegion.adopt(FileDescriptor(rawValue: numbers[1])),
                         back: try SharedRegion.adopt(FileDescriptor(rawValue: numbers[2])),
                         code: try library.map { file throws(ToolError) in try PeerCode(library: file) },
                         library: library))
             }
-            try serve(Link(link), cpu: cpu, lanes: lanes)
+            try serve(Link(link), cpu: cpu, pairs: pairs)
         } failed: { error in
             FileDescriptor.standardError.writeLine("consumer: \(error)")
             return ToolExit.system.rawValue
@@ -137,43 +137,44 @@ enum Responder {
     }
 
     /// Serves measurements until the other side hangs up.
-    static func serve(_ link: consuming Link, cpu: Int, lanes: Lanes) throws {
+    static func serve(_ link: consuming Link, cpu: Int, pairs: RingPairs) throws {
         try CPUs.pin(to: [cpu])
         let socket = link.descriptor.rawValue
-        let ours = lanes.first!
+        let ours = pairs.first!
         var consumer = try RingConsumer(
             attaching: ours.there.base, byteCount: ours.there.byteCount, lock: ours.there.fileDescriptor)
         var producer = try RingProducer(
             attaching: ours.back.base, byteCount: ours.back.byteCount, lock: ours.back.fileDescriptor)
-        while let round = link.receive(Round(task: 0, contender: 0, count: 0, size: 0)) {
-            guard let task = Task(rawValue: round.task), let contender = Contender(rawValue: Int(round.contender)),
-                let lane = lanes.lane(contender)
+        while let round = link.receive(Round(measurement: 0, contender: 0, count: 0, size: 0)) {
+            guard let measurement = Measurement(rawValue: round.measurement),
+                let contender = Contender(rawValue: Int(round.contender)),
+                let pair = pairs.pair(contender)
             else { throw Link.gone }
             let count = Int(round.count)
-            let keepsSamples = task == .oneWay
+            let keepsSamples = measurement == .oneWay
             var samples = [UInt32](repeating: 0, count: keepsSamples ? count : 0)
             try link.send(Answer())
             var answer = Answer()
-            switch (task, lane.code) {
+            switch (measurement, pair.code) {
             case (.throughput, nil):
-                answer.mismatches = try Flow.consume(
-                    round.count, batch: Int(round.size), work: lanes.work, from: &consumer, link: socket)
+                answer.mismatches = try MeasuredLoops.consume(
+                    round.count, batch: Int(round.size), work: pairs.work, from: &consumer, link: socket)
             case (.records, _):
-                answer.mismatches = try Flow.consumeRecords(
+                answer.mismatches = try MeasuredLoops.consumeRecords(
                     round.count, byteCount: Int(round.size), from: &consumer, link: socket)
             case (_, nil):
                 try samples.withUnsafeMutableBufferPointer { buffer in
-                    try Flow.pong(
+                    try MeasuredLoops.pong(
                         count, samples: keepsSamples ? buffer : nil, from: &consumer, back: &producer, link: socket)
                 }
             case (.throughput, let code?):
                 guard
-                    code.consume(lane.there.base, round.count, round.size, &answer.mismatches, Link.isUp, socket) == 0
+                    code.consume(pair.there.base, round.count, round.size, &answer.mismatches, Link.isUp, socket) == 0
                 else { throw Link.gone }
             case (_, let code?):
                 let status = samples.withUnsafeMutableBufferPointer {
                     code.pong(
-                        lane.there.base, lane.back.base, round.count, keepsSamples ? $0.baseAddress : nil, Link.isUp,
+                        pair.there.base, pair.back.base, round.count, keepsSamples ? $0.baseAddress : nil, Link.isUp,
                         socket)
                 }
                 guard status == 0 else { throw Link.gone }
@@ -185,24 +186,24 @@ enum Responder {
     }
 }
 
-/// The lanes of a run; ours is the first.
-final class Lanes: @unchecked Sendable {
+/// The pairs of a run; ours is the first.
+final class RingPairs: @unchecked Sendable {
     // Unchecked: filled before the second thread starts, and only read afterwards.
     final class Box {
-        let lane: Lane
-        init(_ lane: consuming Lane) { self.lane = lane }
-        var there: SharedRegion { _read { yield lane.there } }
-        var back: SharedRegion { _read { yield lane.back } }
-        var code: PeerCode? { lane.code }
-        var library: FileDescriptor? { lane.library }
-        var contender: Contender { lane.contender }
+        let pair: RingPair
+        init(_ pair: consuming RingPair) { self.pair = pair }
+        var there: SharedRegion { _read { yield pair.there } }
+        var back: SharedRegion { _read { yield pair.back } }
+        var code: PeerCode? { pair.code }
+        var library: FileDescriptor? { pair.library }
+        var contender: Contender { pair.contender }
     }
     private var boxes: [Box] = []
 
-    func add(_ lane: consuming Lane) { boxes.append(Box(lane)) }
+    func add(_ pair: consuming RingPair) { boxes.append(Box(pair)) }
     var first: Box? { boxes.first }
     var contenders: [Contender] { boxes.map(\.contender) }
-    func lane(_ contender: Contender) -> Box? { boxes.first { $0.contender == contender } }
+    func pair(_ contender: Contender) -> Box? { boxes.first { $0.contender == contender } }
     /// The same for all contenders of a run.
     var work: BatchWork { boxes.lazy.compactMap { $0.code?.work }.first ?? .own }
     func forEach(_ body: (Box) -> Void) { boxes.forEach(body) }
@@ -213,16 +214,16 @@ struct Session: ~Copyable {
     private let link: Link
     private let processes: ChildProcesses
     private let thread: pthread_t?
-    private let lanes: Lanes
+    private let pairs: RingPairs
     private var producer: RingProducer
     private var consumer: RingConsumer
 
     /// Starts the other side, in a process or a thread.
-    init(lanes: Lanes, consumerCPU: Int, producerCPU: Int, asThread: Bool) throws {
+    init(pairs: RingPairs, consumerCPU: Int, producerCPU: Int, asThread: Bool) throws {
         // Tried here first, so that the complaint about a CPU that cannot be used comes once, from here.
         try CPUs.pin(to: [consumerCPU])
         try CPUs.pin(to: [producerCPU])
-        let ours = lanes.first!
+        let ours = pairs.first!
         let producer = try RingProducer(
             attaching: ours.there.base, byteCount: ours.there.byteCount, lock: ours.there.fileDescriptor)
         let consumer = try RingConsumer(
@@ -231,7 +232,7 @@ struct Session: ~Copyable {
         var processes = ChildProcesses()
         var thread: pthread_t?
         if asThread {
-            let job = Unmanaged.passRetained(ThreadJob(link: theirs, cpu: consumerCPU, lanes: lanes)).toOpaque()
+            let job = Unmanaged.passRetained(ThreadJob(link: theirs, cpu: consumerCPU, pairs: pairs)).toOpaque()
             var started = pthread_t()
             guard pthread_create(&started, nil, ThreadJob.main, job) == 0 else {
                 throw ToolError(.system, "the consumer thread cannot be started")
@@ -239,54 +240,56 @@ struct Session: ~Copyable {
             thread = started
         } else {
             var descriptors = [FileDescriptor(rawValue: theirs)]
-            lanes.forEach { lane in
-                descriptors += [lane.there.fileDescriptor, lane.back.fileDescriptor]
-                if let library = lane.library { descriptors.append(library) }
+            pairs.forEach { pair in
+                descriptors += [pair.there.fileDescriptor, pair.back.fileDescriptor]
+                if let library = pair.library { descriptors.append(library) }
             }
             defer { try? FileDescriptor(rawValue: theirs).close() }
-            let arguments = Responder.arguments(cpu: consumerCPU, link: theirs, lanes: lanes)
+            let arguments = Responder.arguments(cpu: consumerCPU, link: theirs, pairs: pairs)
             try processes.start(0, as: Responder.role, arguments: arguments, descriptors: descriptors)
         }
         self.link = Link(mine)
         self.processes = processes
         self.thread = thread
-        self.lanes = lanes
+        self.pairs = pairs
         self.producer = producer
         self.consumer = consumer
     }
 
     /// Runs one measurement: nanoseconds from the first push to the last checked value, and the samples of a latency.
     mutating func measure(
-        _ task: Task, _ contender: Contender, count: UInt64, size: Int
+        _ measurement: Measurement, _ contender: Contender, count: UInt64, size: Int
     ) throws -> (elapsed: UInt64, samples: [UInt32]) {
-        guard let lane = lanes.lane(contender) else { throw Link.gone }
+        guard let pair = pairs.pair(contender) else { throw Link.gone }
         let socket = link.descriptor.rawValue
-        let isLatency = task == .roundTrip || task == .oneWay
+        let isLatency = measurement == .roundTrip || measurement == .oneWay
         var samples = [UInt32](repeating: 0, count: isLatency ? Int(count) : 0)
         try link.send(
-            Round(task: task.rawValue, contender: UInt64(contender.rawValue), count: count, size: UInt64(size)))
+            Round(
+                measurement: measurement.rawValue, contender: UInt64(contender.rawValue), count: count,
+                size: UInt64(size)))
         guard link.receive(Answer()) != nil else { throw Link.gone }
         let started = Clock.monotonic()
         var mismatches: UInt64 = 0
-        switch (task, lane.code) {
+        switch (measurement, pair.code) {
         case (.throughput, nil):
-            try Flow.produce(count, batch: size, work: lanes.work, into: &producer, link: socket)
+            try MeasuredLoops.produce(count, batch: size, work: pairs.work, into: &producer, link: socket)
         case (.records, _):
-            try Flow.produceRecords(count, byteCount: size, into: &producer, link: socket)
+            try MeasuredLoops.produceRecords(count, byteCount: size, into: &producer, link: socket)
         case (_, nil):
             mismatches = try samples.withUnsafeMutableBufferPointer {
-                try Flow.ping($0, out: &producer, back: &consumer, link: socket)
+                try MeasuredLoops.ping($0, out: &producer, back: &consumer, link: socket)
             }
         case (.throughput, let code?):
-            guard code.produce(lane.there.base, count, UInt64(size), Link.isUp, socket) == 0 else { throw Link.gone }
+            guard code.produce(pair.there.base, count, UInt64(size), Link.isUp, socket) == 0 else { throw Link.gone }
         case (_, let code?):
             let status = samples.withUnsafeMutableBufferPointer {
-                code.ping(lane.there.base, lane.back.base, count, $0.baseAddress!, &mismatches, Link.isUp, socket)
+                code.ping(pair.there.base, pair.back.base, count, $0.baseAddress!, &mismatches, Link.isUp, socket)
             }
             guard status == 0 else { throw Link.gone }
         }
         guard let answer = link.receive(Answer()) else { throw Link.gone }
-        if task == .oneWay, !samples.withUnsafeMutableBytes({ link.receive(into: $0) }) { throw Link.gone }
+        if measurement == .oneWay, !samples.withUnsafeMutableBytes({ link.receive(into: $0) }) { throw Link.gone }
         mismatches += answer.mismatches
         guard mismatches == 0 else {
             throw ToolError(
@@ -308,19 +311,19 @@ struct Session: ~Copyable {
 private final class ThreadJob {
     private let link: Int32
     private let cpu: Int
-    private let lanes: Lanes
+    private let pairs: RingPairs
 
-    init(link: Int32, cpu: Int, lanes: Lanes) {
+    init(link: Int32, cpu: Int, pairs: RingPairs) {
         self.link = link
         self.cpu = cpu
-        self.lanes = lanes
+        self.pairs = pairs
     }
 
     static let main: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
         guard let argument else { return nil }
         let job = Unmanaged<ThreadJob>.fromOpaque(argument).takeRetainedValue()
         do {
-            try Responder.serve(Link(job.link), cpu: job.cpu, lanes: job.lanes)
+            try Responder.serve(Link(job.link), cpu: job.cpu, pairs: job.pairs)
         } catch {
             FileDescriptor.standardError.writeLine("consumer thread: \(error)")
         }

@@ -47,11 +47,11 @@ public struct Tool: Sendable {
         /// Its process.
         public let process = Process()
         /// What holds it, which must be there for as long as the tool runs.
-        private let hold: HeldRun?
+        private let hold: PausedRun?
         private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-test-\(UUID())")
 
         fileprivate init(
-            _ whole: [String], environment: [String: String], input: FileHandle, hold: HeldRun?
+            _ whole: [String], environment: [String: String], input: FileHandle, hold: PausedRun?
         ) throws {
             self.hold = hold
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -132,7 +132,7 @@ public struct Tool: Sendable {
     /// Starts the tool. `wrapper` is a command to which the tool and `arguments` are added; `hold` is where it waits for the test.
     public func start(
         _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = [],
-        input: FileHandle = .nullDevice, hold: HeldRun? = nil
+        input: FileHandle = .nullDevice, hold: PausedRun? = nil
     ) throws -> Running {
         try Running(wrapper + [path] + arguments, environment: environment, input: input, hold: hold)
     }
@@ -147,7 +147,7 @@ public struct Tool: Sendable {
 }
 
 /// A hold at which a tool waits for a test: `PACKETFS_TEST_HOLD`, see CONTRIBUTING.md. It goes with this object.
-public final class HeldRun {
+public final class PausedRun {
     private let path = FileManager.default.temporaryDirectory.appendingPathComponent("pfs-hold-\(UUID())").path
     /// What the tool needs in its environment.
     public let environment: [String: String]
@@ -165,14 +165,14 @@ public final class HeldRun {
         let isHeld = running.waits {
             (FileManager.default.contents(atPath: path) ?? Data()).count { $0 == UInt8(ascii: "\n") } == rings
         }
-        guard isHeld else { throw NeverHeld(errors: running.errorsSoFar) }
+        guard isHeld else { throw NeverPaused(errors: running.errorsSoFar) }
     }
 
     /// Lets the tool go on.
     public func release() { unlink(path) }
 
     /// A tool that did not come to its hold.
-    public struct NeverHeld: Error {
+    public struct NeverPaused: Error {
         let errors: String
     }
 }

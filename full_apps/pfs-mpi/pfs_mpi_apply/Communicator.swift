@@ -10,7 +10,7 @@ final class Request {
 
     func isOver() throws(ToolError) -> Bool {
         var isOver: Int32 = 0
-        try World.check(pfs_mpi_test(handle, &isOver), "an operation")
+        try Communicator.check(pfs_mpi_test(handle, &isOver), "an operation")
         return isOver != 0
     }
 }
@@ -50,7 +50,7 @@ struct CutOff: Error {
 ///
 /// While anything is waited for, messages are taken, signals are looked at, and ranks that have not been heard of for too long
 /// are noticed: every rank sends rank 0 a beat now and then and gets an answer. MPI itself would wait for ever.
-final class World {
+final class Communicator {
     let rank: Int
     let size: Int
     let host: String
@@ -363,7 +363,7 @@ final class ClaimCounter {
     /// Collective.
     init() throws(ToolError) {
         words.initialize(repeating: 0, count: 2)
-        try World.check(
+        try Communicator.check(
             pfs_mpi_counter_new(&handle),
             "cannot make the counter (if hosts are joined by TCP, mpirun --mca osc must not exclude pt2pt)")
     }
@@ -375,7 +375,7 @@ final class ClaimCounter {
         if began == nil {
             words[0] = 1
             began = Clock.monotonic()
-            try World.check(pfs_mpi_counter_add(handle, words, words + 1, request.handle), "claiming a chunk")
+            try Communicator.check(pfs_mpi_counter_add(handle, words, words + 1, request.handle), "claiming a chunk")
         }
         guard let start = began, try request.isOver() else { return nil }
         if nanoseconds.count < 1 << 16 { nanoseconds.append(Clock.monotonic() - start) }
@@ -388,7 +388,7 @@ final class ClaimCounter {
     func delete() throws(ToolError) {
         let counter = handle
         handle = nil
-        try World.check(pfs_mpi_counter_delete(counter), "the counter")
+        try Communicator.check(pfs_mpi_counter_delete(counter), "the counter")
     }
 }
 
@@ -409,7 +409,7 @@ final class MPIFile {
         guard code == 0 else {
             throw ToolError(
                 writes ? .cannotCreate : .noInput,
-                "cannot open \(path) by MPI-IO: \(World.errorText(code))")
+                "cannot open \(path) by MPI-IO: \(Communicator.errorText(code))")
         }
     }
 
@@ -420,7 +420,7 @@ final class MPIFile {
             var got = 0
             let code = pfs_mpi_read(
                 handle, memory.baseAddress! + done, memory.count - done, offset + UInt64(done), &got)
-            guard code == 0 else { throw ToolError(.io, "cannot read \(name): \(World.errorText(code))") }
+            guard code == 0 else { throw ToolError(.io, "cannot read \(name): \(Communicator.errorText(code))") }
             guard got > 0 else { throw ToolError(.io, "\(name) became shorter while it was read; nothing was written") }
             done += got
         }
@@ -434,7 +434,7 @@ final class MPIFile {
             let code = pfs_mpi_write(
                 handle, memory.baseAddress! + done, min(pieceByteCount, memory.count - done), offset + UInt64(done),
                 &put)
-            guard code == 0 else { throw ToolError(.io, "cannot write \(name): \(World.errorText(code))") }
+            guard code == 0 else { throw ToolError(.io, "cannot write \(name): \(Communicator.errorText(code))") }
             guard put > 0 else { throw ToolError(.io, "cannot write \(name): there is no room") }
             done += put
         }
@@ -443,13 +443,13 @@ final class MPIFile {
     /// Returns when everything that was written is safe.
     func sync() throws(ToolError) {
         let code = pfs_mpi_sync(handle)
-        guard code == 0 else { throw ToolError(.io, "cannot save \(name): \(World.errorText(code))") }
+        guard code == 0 else { throw ToolError(.io, "cannot save \(name): \(Communicator.errorText(code))") }
     }
 
     func close() throws(ToolError) {
         guard let open = handle else { return }
         handle = nil
         let code = pfs_mpi_close(open)
-        guard code == 0 else { throw ToolError(.io, "cannot close \(name): \(World.errorText(code))") }
+        guard code == 0 else { throw ToolError(.io, "cannot close \(name): \(Communicator.errorText(code))") }
     }
 }

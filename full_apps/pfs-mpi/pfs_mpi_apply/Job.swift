@@ -10,7 +10,7 @@ import SystemPackage
 final class Job {
     private let command: MPIApply
     private let options: ApplyOptions
-    private let world: World
+    private let communicator: Communicator
     private let signals: TerminationSignals
     private let progress: ApplyProgressBar
     private var warnings: [String] = []
@@ -20,12 +20,12 @@ final class Job {
     /// At rank 0: what is written about each rank.
     private var rankTable: OutputFile?
 
-    init(_ command: MPIApply, world: World, signals: TerminationSignals) {
+    init(_ command: MPIApply, communicator: Communicator, signals: TerminationSignals) {
         self.command = command
         options = command.options
-        self.world = world
+        self.communicator = communicator
         self.signals = signals
-        progress = ApplyProgressBar(isShown: world.rank == 0 && !options.quiet && !options.json)
+        progress = ApplyProgressBar(isShown: communicator.rank == 0 && !options.quiet && !options.json)
     }
 
     // MARK: - Words
@@ -35,12 +35,12 @@ final class Job {
 
     func tell(_ text: String) {
         progress.finish()
-        let place = world.size > 1 ? "\(world.name): " : ""
+        let place = communicator.size > 1 ? "\(communicator.name): " : ""
         FileDescriptor.standardError.writeLine("\(MPIApply.name): \(place)\(text)")
     }
 
     private func warn(_ text: String) {
-        let place = world.size > 1 ? "\(world.name): " : ""
+        let place = communicator.size > 1 ? "\(communicator.name): " : ""
         warnings.append(place + text)
         progress.show(.warning(place + text))
     }
@@ -84,18 +84,20 @@ final class Job {
 
         let output = try makeOutput(setup, resumes: plan.remaining != nil)
         let digests = try makeDigests(setup)
-        try world.together {
-            if world.rank == 0 { rankTable = try command.rankCsv.map { path in try OutputFile(FilePath(path)) } }
+        try communicator.together {
+            if communicator.rank == 0 { rankTable = try command.rankCsv.map { path in try OutputFile(FilePath(path)) } }
         }
-        let input = setup.io.access == .mmap ? nil : try world.together { try openInput(configuration) }
+        let input = setup.io.access == .mmap ? nil : try communicator.together { try openInput(configuration) }
         let counter = try ClaimCounter()
         var collector: Collector?
         let compares = options.check != nil
-        if world.rank == 0, compares || command.journal != nil {
+        if communicator.rank == 0, compares || command.journal != nil {
             collector = Collector(journal: journal, keeps: compares)
         }
         if let collector {
-            world.takeChunk = { [world] rank, record in try collector.take(record, from: world.name(rank)) }
+            communicator.takeChunk = { [communicator] rank, record in
+                try collector.take(record, from: communicator.name(rank))
+            }
         }
         var before = ChunkTotals(
             program: program, blockByteCount: configuration.blockByteCount, end: setup.range.upperBound)
@@ -103,7 +105,8 @@ final class Job {
         let resumedBytes = before.bytes
         let total = UInt64(setup.range.count) * UInt64(configuration.rounds)
         let driver = RankDriver(
-            world: world, counter: counter, plan: plan, source: setup.source, input: input, output: output,
+            communicator: communicator, counter: counter, plan: plan, source: setup.source, input: input,
+            output: output,
             outputShift: configuration.output == .inPlace ? 0 : setup.range.lowerBound, collector: collector,
             wishes: .init(keeps: configuration.digests != nil, sends: compares || command.journal != nil),
             passes: configuration.rounds, totals: before
@@ -126,7 +129,7 @@ final class Job {
         }
         progress.finish()
         try counter.delete()
-        try world.together { try driver.checkUnchanged() }
+        try communicator.together { try driver.checkUnchanged() }
 
         let reduction = try reduce(driver, &run, setup.range)
         if let collector { try compare(setup.comparison, collector, reduction.sent) }
@@ -136,13 +139,14 @@ final class Job {
         journal?.remove()
 
         let rank = RankReport(
-            rank: world.rank, host: world.host, pcores: configuration.pcores ?? setup.cpus.count, cpus: setup.cpus,
+            rank: communicator.rank, host: communicator.host, pcores: configuration.pcores ?? setup.cpus.count,
+            cpus: setup.cpus,
             bytes: driver.ownBytes,
             blocks: (driver.ownBytes + UInt64(configuration.blockByteCount) - 1) / UInt64(configuration.blockByteCount),
             chunks: driver.chunkCount, claims: counter.count, claimNs: median(counter.nanoseconds),
             busyNs: driver.busyNanoseconds, warnings: warnings)
-        let ranks = try world.gather(rank.encoded)
-        guard world.rank == 0 else { return try agree(0) }
+        let ranks = try communicator.gather(rank.encoded)
+        guard communicator.rank == 0 else { return try agree(0) }
         let report = JobReport(
             outcome: ApplyOutcome(
                 configuration, mode: setup.range.isEmpty ? nil : setup.io.access == .mmap ? .mapped : .window, run: run,
@@ -151,21 +155,22 @@ final class Job {
                 comparison: setup.comparison, resumedByteCount: resumedBytes),
             ranks: try ranks.map { try RankReport.decode($0) }, chunkByteCount: plan.chunkByteCount,
             resumedChunks: found.count, io: setup.io, journal: command.journal,
-            startNanoseconds: world.startNanoseconds,
+            startNanoseconds: communicator.startNanoseconds,
             reductionNanoseconds: reduction.nanoseconds)
         return try agree(write(report))
     }
 
     /// Rank 0's status, for all.
     private func agree(_ status: Int32) throws -> Int32 {
-        Int32(truncatingIfNeeded: try world.reduce([UInt64(status)], .maximum)[0])
+        Int32(truncatingIfNeeded: try communicator.reduce([UInt64(status)], .maximum)[0])
     }
 
     // MARK: - Before
 
     /// Opens and checks everything that can be wrong before any work is done.
     private func prepare() throws -> Setup {
-        var (configuration, comparison) = try world.together { () throws -> (ApplyConfiguration, DigestComparison?) in
+        var (configuration, comparison) = try communicator.together {
+            () throws -> (ApplyConfiguration, DigestComparison?) in
             let expected = try options.expectedDigests()
             let configuration = try options.configuration(expected)
             guard case .file = configuration.input, configuration.output != .standardOutput else {
@@ -177,25 +182,25 @@ final class Job {
             }
             return (configuration, expected.map { DigestComparison($0) })
         }
-        let source = try world.together { try openSource(configuration) }
+        let source = try communicator.together { try openSource(configuration) }
         guard case .file(_, let byteCount) = source.kind, let range = source.range else {
             throw ToolError(.usage, "\(configuration.input) is not a regular file")
         }
-        let io = try world.together {
+        let io = try communicator.together {
             try InputChoice(
                 wanted: command.io, moves: configuration.movesBytes, file: source.descriptor)
         }
-        let (isa, allowed) = try world.together {
+        let (isa, allowed) = try communicator.together {
             (try Kernels.selected(), try CPUs.chosen(first: configuration.firstCPU, count: configuration.cpuCount))
         }
         // Ranks that may use the same CPUs share them out.
-        let (index, count) = try world.neighbours(allowed)
+        let (index, count) = try communicator.neighbours(allowed)
         let cpus =
             allowed.count >= count
             ? Array(allowed[index * allowed.count / count..<(index + 1) * allowed.count / count])
             : [allowed[index % allowed.count]]
         if configuration.pcores == nil { configuration.pcores = cpus.count }
-        comparison = world.rank == 0 ? comparison : nil
+        comparison = communicator.rank == 0 ? comparison : nil
         return Setup(
             configuration: configuration, comparison: comparison, source: source, range: range,
             fileByteCount: byteCount, isa: isa, cpus: cpus, io: try chooseTogether(io))
@@ -203,7 +208,7 @@ final class Job {
 
     /// One choice for all ranks: if the file is remote for any, it is for all.
     private func chooseTogether(_ io: InputChoice) throws -> InputChoice {
-        let mapped = try world.reduce([io.access == .mmap ? 1 : 0], .minimum)[0]
+        let mapped = try communicator.reduce([io.access == .mmap ? 1 : 0], .minimum)[0]
         return mapped == (io.access == .mmap ? 1 : 0)
             ? io : InputChoice(.mpiIO, because: "the file is remote for a rank")
     }
@@ -231,18 +236,19 @@ final class Job {
     /// Compares the input with rank 0's, and cuts it into chunks; rank 0 opens the journal.
     private func makePlan(_ setup: Setup) throws -> ChunkPlan {
         let state = setup.source.stateBefore
-        let first = try world.reduce(world.rank == 0 ? [state.byteCount, state.modified] : [0, 0], .maximum)
-        try world.together {
+        let first = try communicator.reduce(
+            communicator.rank == 0 ? [state.byteCount, state.modified] : [0, 0], .maximum)
+        try communicator.together {
             if state.byteCount != first[0] {
                 throw ToolError(
                     .noInput,
                     "\(setup.configuration.input) has \(state.byteCount) bytes here and \(first[0]) on "
-                        + "\(world.name(0)): is it the same file?")
+                        + "\(communicator.name(0)): is it the same file?")
             }
         }
         let block = setup.configuration.blockByteCount
-        let usual = ChunkPlan.chunkByteCount(range: setup.range, ranks: world.size, block: block)
-        let chunk = try world.together { () throws -> Int in
+        let usual = ChunkPlan.chunkByteCount(range: setup.range, ranks: communicator.size, block: block)
+        let chunk = try communicator.together { () throws -> Int in
             let chunk = command.chunk?.bytes ?? usual
             guard chunk > 0, chunk % block == 0 else {
                 throw ToolError(.usage, "--chunk \(chunk): must be a multiple of the block, \(block) bytes")
@@ -250,7 +256,7 @@ final class Job {
             guard chunk / block * max(1, setup.configuration.program.reducers.count) <= 1 << 26 else {
                 throw ToolError(.usage, "--chunk \(chunk): has more than 2^26 values; lower it or raise --block")
             }
-            guard world.rank == 0, let path = command.journal else { return chunk }
+            guard communicator.rank == 0, let path = command.journal else { return chunk }
             let journal = try Journal(
                 FilePath(path), job: journalJob(setup), resumes: command.resume, wantedChunk: command.chunk?.bytes,
                 usualChunk: usual, range: setup.range, program: setup.configuration.program, blockByteCount: block)
@@ -260,7 +266,7 @@ final class Job {
             }
             return journal.chunkByteCount ?? chunk
         }
-        let agreed = try world.reduce([world.rank == 0 ? UInt64(chunk) : 0], .maximum)[0]
+        let agreed = try communicator.reduce([communicator.rank == 0 ? UInt64(chunk) : 0], .maximum)[0]
         return ChunkPlan(range: setup.range, chunkByteCount: Int(agreed), remaining: nil)
     }
 
@@ -283,10 +289,10 @@ final class Job {
 
     /// Tells all ranks which chunks are left, if rank 0 has found some that are done.
     private func shareRemaining(_ plan: inout ChunkPlan, done: [ChunkResult]) throws {
-        guard try world.reduce([UInt64(done.count)], .maximum)[0] > 0 else { return }
+        guard try communicator.reduce([UInt64(done.count)], .maximum)[0] > 0 else { return }
         var marks = [UInt8](repeating: 0, count: plan.count)
         for chunk in done { if let number = plan.number(of: chunk.range) { marks[number] = 1 } }
-        marks = try world.broadcast(marks)
+        marks = try communicator.broadcast(marks)
         plan.remaining = marks.indices.filter { marks[$0] == 0 }
     }
 
@@ -298,7 +304,8 @@ final class Job {
         case (.inPlace, .file(let file)): path = file
         case (.inPlace, .standardInput): return nil
         }
-        let output = try SharedOutput(path, world: world, resumes: resumes, mayBeKept: command.journal != nil)
+        let output = try SharedOutput(
+            path, communicator: communicator, resumes: resumes, mayBeKept: command.journal != nil)
         outputs.append(output)
         return output
     }
@@ -306,10 +313,10 @@ final class Job {
     /// The file of digests, which is begun before the work so that what is wrong with it shows then.
     private func makeDigests(_ setup: Setup) throws -> (header: DigestHeader, output: SharedOutput)? {
         guard let path = setup.configuration.digests else { return nil }
-        let header = try world.together {
+        let header = try communicator.together {
             try DigestHeader(setup.configuration, fileByteCount: UInt64(setup.fileByteCount))
         }
-        let output = try SharedOutput(path, world: world, resumes: false, mayBeKept: false)
+        let output = try SharedOutput(path, communicator: communicator, resumes: false, mayBeKept: false)
         outputs.append(output)
         return (header, output)
     }
@@ -325,12 +332,12 @@ final class Job {
     /// Joins the results of all ranks.
     private func reduce(_ driver: RankDriver, _ run: inout ChunkRunOutcome, _ range: Range<UInt64>) throws -> Reduction
     {
-        try world.barrier()
+        try communicator.barrier()
         let began = Clock.monotonic()
         var totals = driver.totals
         let own = totals.sums
-        let sums = try world.reduce(own + [run.records, UInt64(run.restarts), driver.sent], .sum)
-        totals.replace(sums: Array(sums.prefix(own.count)), wholeCRCs: try world.reduce(totals.wholeCRCs, .xor))
+        let sums = try communicator.reduce(own + [run.records, UInt64(run.restarts), driver.sent], .sum)
+        totals.replace(sums: Array(sums.prefix(own.count)), wholeCRCs: try communicator.reduce(totals.wholeCRCs, .xor))
         let nanoseconds = Clock.monotonic() - began
         (run.records, run.restarts) = (sums[own.count], Int(sums[own.count + 1]))
         guard totals.bytes == UInt64(range.count) else {
@@ -342,7 +349,7 @@ final class Job {
 
     /// At rank 0: waits for the results of all ranks, and compares them with the digests.
     private func compare(_ comparison: DigestComparison?, _ collector: Collector, _ sent: UInt64) throws {
-        try world.wait { collector.count == sent }
+        try communicator.wait { collector.count == sent }
         guard let comparison else { return }
         for chunk in collector.chunks.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) {
             try comparison.compare(chunk)
@@ -352,8 +359,8 @@ final class Job {
 
     /// Copies what the program was not applied to, at rank 0.
     private func copyRest(_ setup: Setup, to output: SharedOutput) throws {
-        try world.together {
-            guard world.rank == 0 else { return }
+        try communicator.together {
+            guard communicator.rank == 0 else { return }
             let input = try openInput(setup.configuration)
             let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
             defer { memory.deallocate() }
@@ -377,14 +384,14 @@ final class Job {
         for chunk in chunks {
             if let number = plan.number(of: chunk.range) { lengths[number] = UInt64(header.lines(chunk).count) }
         }
-        lengths = try world.reduce(lengths, .sum)
+        lengths = try communicator.reduce(lengths, .sum)
         var offset = UInt64(header.text.utf8.count)
         let offsets = lengths.map { length in
             defer { offset += length }
             return offset
         }
-        try world.together {
-            if world.rank == 0 { try Array(header.text.utf8).withUnsafeBytes { try output.write($0, at: 0) } }
+        try communicator.together {
+            if communicator.rank == 0 { try Array(header.text.utf8).withUnsafeBytes { try output.write($0, at: 0) } }
             for chunk in chunks {
                 guard let number = plan.number(of: chunk.range) else { continue }
                 try header.lines(chunk).withUnsafeBytes { try output.write($0, at: offsets[number]) }

@@ -72,15 +72,15 @@ struct MPIApply: ParsableCommand {
             throw ValidationError("--timeout \(timeout): must be from 0 to 86400 seconds")
         }
         let signals: TerminationSignals
-        let world: World
+        let communicator: Communicator
         do {
             signals = try TerminationSignals()
-            world = try World(signals: signals, timeoutSeconds: timeout)
+            communicator = try Communicator(signals: signals, timeoutSeconds: timeout)
         } catch {
             FileDescriptor.standardError.writeLine("\(Self.name): \(error)")
             throw ExitCode(ToolError(any: error).exit.rawValue)
         }
-        let job = Job(self, world: world, signals: signals)
+        let job = Job(self, communicator: communicator, signals: signals)
         var status: Int32
         do {
             status = try job.run()
@@ -90,7 +90,7 @@ struct MPIApply: ParsableCommand {
             status = failure.exit
         } catch let signal as Interrupted {
             job.discard()
-            if world.rank == 0 {
+            if communicator.rank == 0 {
                 let why = signal.signal == SIGINT ? "interrupted" : "told to end (signal \(signal.signal))"
                 job.tell("\(why), or another rank has ended; \(job.whatIsLeft)")
             }
@@ -102,13 +102,13 @@ struct MPIApply: ParsableCommand {
         } catch {
             job.tell(error)
             job.discard()
-            world.abort(ToolError(any: error).exit.rawValue)
+            communicator.abort(ToolError(any: error).exit.rawValue)
         }
         do {
-            try world.leave()
+            try communicator.leave()
         } catch {
             job.tell(error)
-            world.abort(ToolExit.system.rawValue)
+            communicator.abort(ToolExit.system.rawValue)
         }
         if status != 0 { throw ExitCode(status) }
     }

@@ -39,7 +39,7 @@ final class RankDriver: ChunkDriver {
         var sends = false
     }
 
-    private let world: World
+    private let communicator: Communicator
     private let counter: ClaimCounter
     private let plan: ChunkPlan
     private let source: ApplySource
@@ -76,11 +76,11 @@ final class RankDriver: ChunkDriver {
     ///   - totals: what was done before this run, at rank 0.
     ///   - progress: is told the bytes that all ranks have done in all passes.
     init(
-        world: World, counter: ClaimCounter, plan: ChunkPlan, source: ApplySource, input: MPIFile?,
+        communicator: Communicator, counter: ClaimCounter, plan: ChunkPlan, source: ApplySource, input: MPIFile?,
         output: SharedOutput?, outputShift: UInt64, collector: Collector?, wishes: Wishes, passes: Int,
         totals: ChunkTotals, progress: @escaping (_ done: UInt64, _ nanoseconds: UInt64) -> Void
     ) {
-        self.world = world
+        self.communicator = communicator
         self.counter = counter
         self.plan = plan
         self.source = source
@@ -96,8 +96,8 @@ final class RankDriver: ChunkDriver {
 
     func willBegin(pass: Int) throws {
         self.pass = pass
-        try world.barrier()
-        world.resetDone()
+        try communicator.barrier()
+        communicator.resetDone()
         began = Clock.monotonic()
         if pass == 0 { firstBegan = began }
     }
@@ -105,7 +105,7 @@ final class RankDriver: ChunkDriver {
     func claim() throws -> ChunkClaim {
         guard let number = try counter.next() else { return .pending }
         // In each pass every rank claims once more than there is.
-        let index = number - UInt64(pass) * UInt64(plan.remainingCount + world.size)
+        let index = number - UInt64(pass) * UInt64(plan.remainingCount + communicator.size)
         return index >= UInt64(plan.remainingCount) ? .exhausted : .chunk(plan.remainingChunk(Int(index)))
     }
 
@@ -120,7 +120,7 @@ final class RankDriver: ChunkDriver {
     func finish(_ chunk: ChunkResult) throws {
         try checkUnchanged()
         chunkCount += 1
-        world.doneByteCount += UInt64(chunk.range.count)
+        communicator.doneByteCount += UInt64(chunk.range.count)
         guard pass == passes - 1 else { return }
         totals.add(chunk)
         ownBytes += UInt64(chunk.range.count)
@@ -138,9 +138,9 @@ final class RankDriver: ChunkDriver {
     }
 
     func tick() throws {
-        try world.poll()
+        try communicator.poll()
         guard began > 0 else { return }
-        if world.rank == 0 {
+        if communicator.rank == 0 {
             collector?.journal?.tick()
             tellProgress()
         }
@@ -153,7 +153,7 @@ final class RankDriver: ChunkDriver {
     }
 
     private func tellProgress() {
-        progress(endedPasses + world.allDoneByteCount, Clock.monotonic() - firstBegan)
+        progress(endedPasses + communicator.allDoneByteCount, Clock.monotonic() - firstBegan)
     }
 
     /// Sends what is finished to rank 0, once its bytes are safe.
@@ -163,9 +163,9 @@ final class RankDriver: ChunkDriver {
         for chunk in unsafe {
             let record = JournalRecord.encode(chunk)
             if let collector {
-                try collector.take(record, from: world.name)
+                try collector.take(record, from: communicator.name)
             } else {
-                try world.send(.chunk, record)
+                try communicator.send(.chunk, record)
             }
             sent += 1
         }
@@ -175,9 +175,9 @@ final class RankDriver: ChunkDriver {
     func didEnd(pass: Int) throws {
         busyNanoseconds += Clock.monotonic() - began
         try sendSafe()
-        if world.rank == 0 { world.whileWaiting = { [unowned self] in tellProgress() } }
-        defer { world.whileWaiting = {} }
-        try world.barrier()
+        if communicator.rank == 0 { communicator.whileWaiting = { [unowned self] in tellProgress() } }
+        defer { communicator.whileWaiting = {} }
+        try communicator.barrier()
         passNanoseconds.append(Clock.monotonic() - began)
         endedPasses += UInt64(plan.range.count)
     }

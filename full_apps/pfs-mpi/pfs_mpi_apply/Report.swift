@@ -99,7 +99,7 @@ struct JobReport {
             tool: MPIApply.name, check: check, warnings: warnings,
             config: Config(
                 ranks: ranks.count, chunkBytes: chunkByteCount, io: io.access.rawValue, ioReason: io.reason,
-                journal: journal, mpi: World.library),
+                journal: journal, mpi: Communicator.library),
             result: Result(
                 chunks: ranks.reduce(0) { $0 + $1.chunks }, resumedChunks: resumedChunks, startNs: startNanoseconds,
                 claims: ranks.reduce(0) { $0 + $1.claims }, claimNs: median(ranks.map(\.claimNs)),

@@ -9,7 +9,7 @@ import SystemPackage
 final class SharedOutput {
     /// Where it will be.
     let path: FilePath
-    private let world: World
+    private let communicator: Communicator
     private let partial: String
     private let mayBeKept: Bool
     private let file: MPIFile
@@ -22,19 +22,19 @@ final class SharedOutput {
     ///   - path: the final name; what it links to is what is replaced.
     ///   - resumes: whether parts of it are written already.
     ///   - mayBeKept: whether a run that fails may leave the partial file for another one.
-    init(_ path: FilePath, world: World, resumes: Bool, mayBeKept: Bool) throws {
+    init(_ path: FilePath, communicator: Communicator, resumes: Bool, mayBeKept: Bool) throws {
         let target = realpath(path.string, nil)
         defer { free(target) }
         let final = target.map { FilePath(platformString: $0) } ?? path
         self.path = final
-        self.world = world
+        self.communicator = communicator
         self.mayBeKept = mayBeKept
-        partial = try world.together { try Self.partialPath(of: final) }
+        partial = try communicator.together { try Self.partialPath(of: final) }
         let partial = partial
-        try world.together {
-            if world.rank == 0 { try Self.prepare(partial, for: final, resumes: resumes) }
+        try communicator.together {
+            if communicator.rank == 0 { try Self.prepare(partial, for: final, resumes: resumes) }
         }
-        (file, identity) = try world.together {
+        (file, identity) = try communicator.together {
             var status = stat()
             do {
                 // MPI does not say what the file is, nor on which file system.
@@ -111,12 +111,12 @@ final class SharedOutput {
     /// Gives it its name, once every rank is here. A file that is replaced is let go only when this one is safe on disk.
     /// Collective.
     func commit() throws {
-        try world.together {
+        try communicator.together {
             if access(path.string, F_OK) == 0 || mayBeKept { try file.sync() }
             try file.close()
         }
-        try world.together {
-            guard world.rank == 0 else { return }
+        try communicator.together {
+            guard communicator.rank == 0 else { return }
             guard isOurs else {
                 throw ToolError(.io, "\(partial) is another job's by now: two jobs write \(path); nothing was changed")
             }

@@ -26,10 +26,10 @@ public struct Doorbell: @unchecked Sendable {
     // Unchecked: the pointer is only ever used for atomic access, which any thread may do.
     @usableFromInline let word: UnsafeMutablePointer<Atomic<UInt32>>
     /// What sleeping and waking go through where the word's memory carries no futex.
-    private let device: DeviceBell?
+    private let device: DeviceDoorbell?
 
     /// How a sleep ended.
-    public enum Awakening: Sendable, Hashable {
+    public enum WakeReason: Sendable, Hashable {
         /// Somebody rang, or the bell was not armed any more, or for no reason at all: look again.
         case rung
         /// The time was over.
@@ -45,7 +45,7 @@ public struct Doorbell: @unchecked Sendable {
     }
 
     /// Uses the word at `word` of the mapping of a device, or with nil of other shared memory.
-    init(_ word: UnsafeMutablePointer<Atomic<UInt32>>, device: DeviceBell?) {
+    init(_ word: UnsafeMutablePointer<Atomic<UInt32>>, device: DeviceDoorbell?) {
         self.word = word
         self.device = device
     }
@@ -62,11 +62,11 @@ public struct Doorbell: @unchecked Sendable {
     }
 
     /// Sleeps until somebody rings, at most `timeout` (nil: without limit). Only the sleeper may call it, armed.
-    public func sleep(timeout: Duration?) -> Awakening {
+    public func sleep(timeout: Duration?) -> WakeReason {
         sleep(nanoseconds: timeout.map(nanoseconds) ?? -1)
     }
 
-    private func sleep(nanoseconds: Int64) -> Awakening {
+    private func sleep(nanoseconds: Int64) -> WakeReason {
         if let device { return device.sleep(nanoseconds: nanoseconds) }
         if pfs_futex_wait(UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self), 1, nanoseconds) == 0 {
             return .rung
@@ -143,10 +143,10 @@ public struct Doorbell: @unchecked Sendable {
                 disarm()
                 throw error
             }
-            let awakening = sleep(nanoseconds: left)
+            let reason = sleep(nanoseconds: left)
             disarm()
             if try ready() { return true }
-            if awakening == .interrupted { return false }
+            if reason == .interrupted { return false }
         }
     }
 

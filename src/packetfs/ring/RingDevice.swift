@@ -131,13 +131,13 @@ public struct RingDevice: Sendable {
 
 /// Sleeping and waking on the device, in whose memory futexes do not work.
 @usableFromInline
-struct DeviceBell: Sendable {
+struct DeviceDoorbell: Sendable {
     let device: RingDevice
     /// The side that sleeps.
     let sleeper: Ring.Role
 
     /// Sleeps until the word is not 1 any more, for at most that many nanoseconds (below 0: without limit).
-    func sleep(nanoseconds: Int64) -> Doorbell.Awakening {
+    func sleep(nanoseconds: Int64) -> Doorbell.WakeReason {
         var wait = pollfd(
             fd: device.descriptor.rawValue, events: Int16(sleeper == .consumer ? POLLIN : POLLOUT), revents: 0)
         // Rounded up, so that a rest below a millisecond does not become a busy loop.

@@ -63,7 +63,7 @@ struct RingRegion {
     /// The bell on which `sleeper` sleeps; through the device, where the region is one's.
     func bell(of sleeper: Ring.Role, device: RingDevice?) -> Doorbell {
         let word = sleeper == .producer ? Word(header, \.producer_sleeps) : Word(header, \.consumer_sleeps)
-        return Doorbell(word, device: device.map { DeviceBell(device: $0, sleeper: sleeper) })
+        return Doorbell(word, device: device.map { DeviceDoorbell(device: $0, sleeper: sleeper) })
     }
 }
 

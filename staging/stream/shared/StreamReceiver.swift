@@ -56,7 +56,7 @@ package final class StreamReceiver {
             var active: ActiveStream?
             outcome.fault = receive(connected, &active)
             if let active {
-                try settle(active)
+                try complete(active)
                 flags = active.begin.flags
                 if !side.waits { cleanUp(connected, active) }
             }
@@ -240,7 +240,7 @@ package final class StreamReceiver {
             }
             if let active {
                 report(.warning("another stream begins, without an end of the one before"))
-                try settle(active)
+                try complete(active)
             }
             active = nil
             active = try ActiveStream(begin, program, side, isa)
@@ -261,7 +261,7 @@ package final class StreamReceiver {
     }
 
     /// Adds what came of a stream to the outcome, and verifies it if asked.
-    private func settle(_ stream: ActiveStream) throws {
+    private func complete(_ stream: ActiveStream) throws {
         let answer = stream.answer
         outcome.streams += 1
         outcome.program = stream.program

@@ -74,7 +74,7 @@ package struct StreamTransmitter {
             fault = try awaitConsumer(course)
             if fault == nil { fault = send(&course) }
             do throws(RingError) {
-                try course.settle()
+                try course.rewindToUnreleased()
             } catch {
                 fault = .corrupt(error)
             }
@@ -117,7 +117,7 @@ package struct StreamTransmitter {
         var interruption: (signal: Int32, deadline: UInt64)?
 
         /// After a consumer has gone: makes the records that it has not released the next ones.
-        mutating func settle() throws(RingError) {
+        mutating func rewindToUnreleased() throws(RingError) {
             guard hasBegun, answer == nil else { return }
             // Of what is still in the ring, the last entry may be the end, and the first ones the beginning and what was there
             // before.

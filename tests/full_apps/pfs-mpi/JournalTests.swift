@@ -22,7 +22,7 @@ extension MPIJobs {
             let file = try input(place)
             let program = ["--prog", isDigests ? "crc32c,fnv,counteq:0" : "add:3,crc32c,xor:7", "--json"]
             let journal = ["--journal", place.path("journal")]
-            let job = try HeldJob(hosts, [2, 2], chunks: chunks, [file] + program + output + journal)
+            let job = try PausedJob(hosts, [2, 2], chunks: chunks, [file] + program + output + journal)
             #expect(job.running.waits { place.journalledChunks() == 4 * chunks })
             switch blow {
             case .rank0: try kill(job.rank(0).pid, SIGKILL)
@@ -34,7 +34,7 @@ extension MPIJobs {
             #expect(hosts.leftovers(after: 30).isEmpty)
             #expect(!FileManager.default.fileExists(atPath: place.path("result")), "no result before all is done")
 
-            let again = [file] + program + HeldJob.shape + output + journal
+            let again = [file] + program + PausedJob.shape + output + journal
             let refused = try hosts.run([1, 1], again)
             #expect(refused.status == 64 || refused.status == 73, "\(refused)")
             #expect(refused.errors.contains("--resume"), "\(refused)")
@@ -51,7 +51,7 @@ extension MPIJobs {
         /// A folder with a file, a journal of a job that was killed, and its partial output.
         private func interrupted(_ hosts: Hosts) throws -> Workplace {
             let place = try Workplace()
-            let job = try HeldJob(hosts, [2], chunks: 2, [try input(place)] + arguments(place))
+            let job = try PausedJob(hosts, [2], chunks: 2, [try input(place)] + arguments(place))
             #expect(job.running.waits { place.journalledChunks() == 4 })
             for member in hosts.processes() { kill(member.pid, SIGKILL) }
             #expect(try job.running.finish().status != 0)
@@ -90,7 +90,7 @@ extension MPIJobs {
                 }
                 _ = try place.file("journal", bytes)
                 for (name, content) in kept { _ = try place.file(name, content) }
-                let result = try hosts.run([2], [file, "--resume"] + arguments(place) + HeldJob.shape)
+                let result = try hosts.run([2], [file, "--resume"] + arguments(place) + PausedJob.shape)
                 if result.status == 0 {
                     #expect(try place.bytes("result") == expected, "\(index) at \(position)")
                     try place.remove("result")
@@ -119,7 +119,7 @@ extension MPIJobs {
             }
             let other = try place.file("other", randomBytes(place.size("in"), seed: 1))
             let out = ["--out", place.path("result")]
-            let shape = HeldJob.shape
+            let shape = PausedJob.shape
             try refuse([other, "--prog", "add:3,crc32c,xor:7"] + out + shape, "another file")
             try refuse([file, "--prog", "add:4,crc32c,xor:7"] + out + shape, "another program")
             try refuse(
@@ -139,7 +139,7 @@ extension MPIJobs {
             let hosts = try Hosts(["solo"])
             let place = try Workplace()
             let file = try input(place)
-            let result = try hosts.run([3], [file, "--resume", "--json"] + arguments(place) + HeldJob.shape)
+            let result = try hosts.run([3], [file, "--resume", "--json"] + arguments(place) + PausedJob.shape)
             #expect(result.status == 0, "\(result)")
             #expect(try result.result()["resumed_chunks"] as? Int == 0)
             #expect(try place.names() == ["in", "result"])
@@ -152,9 +152,9 @@ extension MPIJobs {
             let arguments = [
                 try input(place), "--prog", "add:3,crc32c,xor:7", "--out", place.path("result"),
             ]
-            let job = try HeldJob(hosts, [1, 1], arguments)
+            let job = try PausedJob(hosts, [1, 1], arguments)
             #expect(job.running.waits { place.hasPartial(of: "result") })
-            let second = try hosts.run([1, 1], arguments + HeldJob.shape)
+            let second = try hosts.run([1, 1], arguments + PausedJob.shape)
             #expect(second.status == 0, "\(second)")
             job.release()
             let first = try job.running.finish()

@@ -83,7 +83,7 @@ extension Hosts {
     /// when it is killed itself stands in the hosts' folder. Ranks have time to end properly only if mpirun `isPatient`.
     func start(
         _ layout: [Int], _ arguments: [String], isPatient: Bool = false, environment: [String: String] = [:],
-        hold: HeldRun? = nil
+        hold: PausedRun? = nil
     ) throws -> Tool.Running {
         let places = zip(names, layout).filter { $1 > 0 }.map { "\($0):\($1)" }.joined(separator: ",")
         var command = [
@@ -159,20 +159,20 @@ extension Hosts.Member {
 }
 
 /// A job that cannot end before it is told to: each of its ranks, which has one pcore, holds once that has got some records.
-struct HeldJob {
+struct PausedJob {
     /// A chunk of 64 KiB is two records.
     static let shape = ["--block", "64", "--chunk", "64K"]
 
     let running: Tool.Running
     let hosts: Hosts
-    private let hold: HeldRun
+    private let hold: PausedRun
 
     /// Starts a job of `layout` with a chunk as ``shape`` says, and returns once every rank has got `chunks` chunks and holds with another
     /// one, which it has claimed. The input must have more chunks than all of that.
     init(
         _ hosts: Hosts, _ layout: [Int], chunks: Int = 1, isPatient: Bool = false, _ arguments: [String]
     ) throws {
-        hold = try HeldRun(records: 2 * chunks)
+        hold = try PausedRun(records: 2 * chunks)
         running = try hosts.start(
             layout, arguments + Self.shape + ["--pcores", "1"], isPatient: isPatient, hold: hold)
         self.hosts = hosts

@@ -11,9 +11,9 @@ extension MPIJobs {
 
         /// A job that holds after some chunks have been written in part.
         private func heldWriter(_ hosts: Hosts, _ layout: [Int], _ place: Workplace, _ more: String...) throws
-            -> HeldJob
+            -> PausedJob
         {
-            let job = try HeldJob(
+            let job = try PausedJob(
                 hosts, layout, isPatient: true,
                 [try input(place), "--prog", "add:1,fnv", "--out", place.path("out")] + more)
             #expect(job.running.waits { place.hasPartial(of: "out") })
@@ -119,7 +119,7 @@ extension MPIJobs {
             func output(_ name: String) -> [String] {
                 steps.hasPrefix("add") ? ["--out", place.path("\(name).out")] : []
             }
-            let job = try HeldJob(
+            let job = try PausedJob(
                 hosts, [1, 1],
                 [try input(place), "--digests", place.path("got"), "--restart-failed"] + program + output("got"))
             // What alpha has claimed is not done before its pcore goes on, so that the job lasts, while beta's is killed at work.
@@ -164,7 +164,7 @@ extension MPIJobs {
         func otherwiseMeanwhile(io: String, what: String) throws {
             let hosts = try Hosts(["alpha", "beta"])
             let place = try Workplace()
-            let job = try HeldJob(
+            let job = try PausedJob(
                 hosts, [1, 1],
                 [
                     try input(place), "--prog", "crc32c,fnv", "--io", io, "--digests", place.path("digests"),

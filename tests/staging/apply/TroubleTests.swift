@@ -99,8 +99,8 @@ struct TroubleTests {
     }
 
     /// Starts a run with two pcores, and waits until each has got a record and gets no more before the hold is released.
-    private func start(_ arguments: [String]) throws -> (running: Tool.Running, hold: HeldRun) {
-        let hold = try HeldRun(records: 1)
+    private func start(_ arguments: [String]) throws -> (running: Tool.Running, hold: PausedRun) {
+        let hold = try PausedRun(records: 1)
         let running = try tool.start(arguments + ["--pcores", "2"], hold: hold)
         try hold.wait(for: 2, running)
         return (running, hold)
@@ -108,7 +108,7 @@ struct TroubleTests {
 
     /// Releases the run, and kills one of its pcores at random moments, each time as soon as the one before has been replaced. It cannot
     /// end meanwhile, because its other pcore is stopped and has records to do.
-    private func killOne(_ count: Int, of running: Tool.Running, _ hold: HeldRun) throws {
+    private func killOne(_ count: Int, of running: Tool.Running, _ hold: PausedRun) throws {
         let stopped = try #require(running.pcores.first)
         kill(stopped, SIGSTOP)
         hold.release()

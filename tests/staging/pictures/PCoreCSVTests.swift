@@ -4,12 +4,12 @@ import Testing
 @Suite("pfs_proc_pcores: the log by pcore", .serialized)
 struct PCoreCSVTests {
     static let quick = [
-        Workshop.runner, "--blob-mb", "4", "--no-baseline", "--file", "/usr/bin/bash", "--quiet", "--json",
+        ScratchFolder.runner, "--blob-mb", "4", "--no-baseline", "--file", "/usr/bin/bash", "--quiet", "--json",
     ]
 
     @Test("A file per run: a row for each pcore and sample, and final rows that equal the report")
     func rows() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let result = try shop.run(
             Self.quick + ["--pcores", "3", "--duration", "1.7", "--prog", "xor:255,counteq:0"])
         #expect(result.status == 0, "\(result.errors)")
@@ -69,7 +69,7 @@ struct PCoreCSVTests {
 
     @Test("Runs keep to files of their own, also at the same time")
     func concurrent() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let running = try (0..<3).map { _ in
             try shop.start(Self.quick + ["--pcores", "2", "--records", "20", "--pcore-csv", "by-pcore"])
         }
@@ -91,21 +91,21 @@ struct PCoreCSVTests {
             (["--csv", "", "--pcore-csv", "x/y"], "x/y", 1),
         ])
     func placement(arguments: [String], folder: String, count: Int) throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         #expect(try shop.run(Self.quick + ["--records", "2"] + arguments).status == 0)
         #expect(shop.list(folder).count == count)
     }
 
     @Test("A folder that cannot be made ends the run before it starts; a run without a sample leaves no file")
     func failures() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let refused = try shop.run(Self.quick + ["--records", "2", "--pcore-csv", "/proc/nowhere"])
         #expect(refused.status == 73)
         #expect(refused.errors.contains("/proc/nowhere") && refused.errors.contains("--pcore-csv"))
         try shop.write("a file", to: "file")
         #expect(try shop.run(Self.quick + ["--records", "2", "--pcore-csv", "file/x"]).status == 73)
         let tooLarge = try shop.run(
-            [Workshop.runner, "--blob-mb", "100000000", "--no-baseline", "--pcore-csv", "p", "--quiet"])
+            [ScratchFolder.runner, "--blob-mb", "100000000", "--no-baseline", "--pcore-csv", "p", "--quiet"])
         #expect(tooLarge.status == 69)
         #expect(shop.list("p").isEmpty)
     }

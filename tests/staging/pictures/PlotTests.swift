@@ -2,7 +2,7 @@ import Foundation
 import FoundationXML
 import Testing
 
-@Suite("plot", .enabled(if: Workshop.hasGnuplot, "needs the command gnuplot"))
+@Suite("plot", .enabled(if: ScratchFolder.hasGnuplot, "needs the command gnuplot"))
 struct PlotTests {
     static let header =
         "ts_s,pcores,bytes,mbps,records,baseline_mbps,cpupwn,cpupwn_per_cpu,kind,elapsed_s,dpf,align,isa,program\n"
@@ -51,8 +51,8 @@ struct PlotTests {
         """
 
     /// A folder with data for every figure.
-    static func stocked() throws -> Workshop {
-        let shop = try Workshop()
+    static func stocked() throws -> ScratchFolder {
+        let shop = try ScratchFolder()
         try shop.write(log(), to: "logs/pcores_metrics.csv")
         try shop.write(pcoreLog(pcores: 5, samples: 4), to: "logs/pcores/20260101T000000Z-9.csv")
         try shop.write(pcoreLog(pcores: 20, samples: 4), to: "logs/pcores/20260102T000000Z-1.csv")
@@ -61,7 +61,7 @@ struct PlotTests {
     }
 
     /// The texts in a picture, after checking that it is one.
-    private func texts(_ shop: Workshop, _ name: String) throws -> String {
+    private func texts(_ shop: ScratchFolder, _ name: String) throws -> String {
         let data = try Data(contentsOf: shop.folder.appendingPathComponent(name))
         let parser = XMLParser(data: data)
         let collector = Collector()
@@ -78,7 +78,7 @@ struct PlotTests {
     @Test("Every figure is drawn, as PNG 1000 pixels wide and as SVG, and says what it shows")
     func everything() throws {
         let shop = try Self.stocked()
-        let result = try shop.run([Workshop.plot])
+        let result = try shop.run([ScratchFolder.plot])
         #expect(result.status == 0, "\(result.errors)")
         let names = ["heatmap", "latency", "scaling", "throughput"]
         #expect(shop.list("logs/plots") == names.flatMap { ["\($0).png", "\($0).svg"] })
@@ -105,7 +105,7 @@ struct PlotTests {
     @Test("Runs whose rows interleave are told apart")
     func interleaved() throws {
         let shop = try Self.stocked()
-        let result = try shop.run([Workshop.plot, "throughput", "--runs", "3", "--format", "svg", "--out", "p"])
+        let result = try shop.run([ScratchFolder.plot, "throughput", "--runs", "3", "--format", "svg", "--out", "p"])
         #expect(result.status == 0, "\(result.errors)")
         #expect(shop.list("p") == ["throughput.svg"])
         let text = try texts(shop, "p/throughput.svg")
@@ -116,12 +116,12 @@ struct PlotTests {
 
     @Test("What there are no data for is left out and named; nothing at all is an error")
     func missing() throws {
-        let shop = try Workshop()
-        let nothing = try shop.run([Workshop.plot])
+        let shop = try ScratchFolder()
+        let nothing = try shop.run([ScratchFolder.plot])
         #expect(nothing.status == 66)
         #expect(nothing.errors.contains("nothing to draw yet"))
         try shop.write(Self.pcoreLog(pcores: 1, samples: 1), to: "logs/pcores/1.csv")
-        let some = try shop.run([Workshop.plot])
+        let some = try shop.run([ScratchFolder.plot])
         #expect(some.status == 0, "\(some.errors)")
         #expect(shop.list("logs/plots") == ["heatmap.png", "heatmap.svg"])
         #expect(some.errors.contains("not drawn: latency: cannot read logs/ring_latency.json"))
@@ -167,7 +167,7 @@ struct PlotTests {
     func refused(_ bad: Bad) throws {
         let shop = try Self.stocked()
         if !bad.file.isEmpty { try shop.write(bad.file, to: "bad") }
-        let result = try shop.run([Workshop.plot] + bad.arguments)
+        let result = try shop.run([ScratchFolder.plot] + bad.arguments)
         #expect(result.status == bad.status, "\(result.errors)")
         #expect(result.errors.contains(bad.message), "\(result.errors)")
         #expect(!result.errors.contains("Traceback"), "\(result.errors)")
@@ -176,9 +176,12 @@ struct PlotTests {
 
     @Test("What the ring benchmark writes can be drawn; its buckets hold every sample once")
     func ringBenchmark() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let measured = try shop.run(
-            [Workshop.ringBench, "--ops", "2000", "--batches", "1", "--repeats", "1", "--trips", "1009", "--latency"]
+            [
+                ScratchFolder.ringBench, "--ops", "2000", "--batches", "1", "--repeats", "1", "--trips", "1009",
+                "--latency",
+            ]
                 + ["--json"])
         #expect(measured.status == 0, "\(measured.errors)")
         try shop.write(measured.output, to: "ring.json")
@@ -207,7 +210,7 @@ struct PlotTests {
                 #expect((bucket.from..<bucket.to).contains(value), "\(field) \(value) in \(bucket)")
             }
         }
-        let drawn = try shop.run([Workshop.plot, "latency", "--latency", "ring.json", "--format", "png"])
+        let drawn = try shop.run([ScratchFolder.plot, "latency", "--latency", "ring.json", "--format", "png"])
         #expect(drawn.status == 0, "\(drawn.errors)")
     }
 
@@ -221,7 +224,7 @@ struct PlotTests {
                 in: .newlines)
         try FileManager.default.createSymbolicLink(
             atPath: only.appendingPathComponent("python3").path, withDestinationPath: python)
-        let result = try shop.run([Workshop.plot], environment: ["PATH": only.path])
+        let result = try shop.run([ScratchFolder.plot], environment: ["PATH": only.path])
         #expect(result.status == 69, "\(result.errors)")
         #expect(result.errors.contains("gnuplot-nox"))
     }

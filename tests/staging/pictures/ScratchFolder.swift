@@ -3,7 +3,7 @@ import Testing
 import ToolTesting
 
 /// A folder in which a test runs the project's commands and tools, and reads what they leave there.
-final class Workshop {
+final class ScratchFolder {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
     static let runner = Tool("pfs_proc_pcores").path

@@ -24,11 +24,11 @@ struct SweepTests {
         })
 
     private func sweep(_ arguments: String...) -> [String] {
-        [Workshop.sweep, "--tool", Workshop.runner] + arguments
+        [ScratchFolder.sweep, "--tool", ScratchFolder.runner] + arguments
     }
 
     /// Every run in the CSV, as `pcores program repeat`; fails the test if one is there twice.
-    private func runs(_ shop: Workshop, _ name: String) throws -> Set<String> {
+    private func runs(_ shop: ScratchFolder, _ name: String) throws -> Set<String> {
         let rows = try shop.table(name)
         let runs = rows.map { "\($0["pcores"] ?? "-") \($0["program"] ?? "-") \($0["repeat"] ?? "-")" }
         #expect(Set(runs).count == runs.count, "\(runs)")
@@ -37,7 +37,7 @@ struct SweepTests {
 
     @Test("Every combination as often as declared, in a CSV and in a page that stands alone")
     func whole() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(Self.small, to: "small.toml")
         let result = try shop.run(sweep("small.toml"))
         #expect(result.status == 0, "\(result.errors)")
@@ -63,7 +63,7 @@ struct SweepTests {
         }
         // Nothing is fetched from elsewhere.
         #expect(page.matches(of: /(src|href)="(?!data:)/).isEmpty && !page.contains("@import"))
-        #expect(page.contains("data:image/svg+xml;base64,") == Workshop.hasGnuplot)
+        #expect(page.contains("data:image/svg+xml;base64,") == ScratchFolder.hasGnuplot)
         // Started again, it finds nothing to do and says the same.
         let again = try shop.run(sweep("small.toml"))
         #expect(again.status == 0)
@@ -71,18 +71,18 @@ struct SweepTests {
         #expect(try shop.text("logs/sweeps/small/report.html") == page)
     }
 
-    @Test("The table of a sweep draws the scaling", .enabled(if: Workshop.hasGnuplot, "needs the command gnuplot"))
+    @Test("The table of a sweep draws the scaling", .enabled(if: ScratchFolder.hasGnuplot, "needs the command gnuplot"))
     func plotted() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(Self.small, to: "s.toml")
         #expect(try shop.run(sweep("s.toml", "--out", "o", "--quiet")).status == 0)
-        let result = try shop.run([Workshop.plot, "scaling", "--sweep", "o/sweep.csv", "--format", "svg"])
+        let result = try shop.run([ScratchFolder.plot, "scaling", "--sweep", "o/sweep.csv", "--format", "svg"])
         #expect(result.status == 0, "\(result.errors)")
         #expect(try shop.text("logs/plots/scaling.svg").contains("xor:255,add:7,counteq:0"))
     }
 
     /// Starts the sweep with a runner whose third run holds and does not end, and ends it by `signal` then.
-    private func interrupted(_ shop: Workshop, _ arguments: [String], by signal: Int32) throws -> Tool.Result {
+    private func interrupted(_ shop: ScratchFolder, _ arguments: [String], by signal: Int32) throws -> Tool.Result {
         try shop.write("", to: "hold")
         try shop.write("", to: "started")
         let folder = shop.folder.path
@@ -93,7 +93,7 @@ struct SweepTests {
                 echo run >> \(folder)/started
                 [ "$(wc -l < \(folder)/started)" -le 2 ] || export PACKETFS_TEST_HOLD=2:\(folder)/hold ;;
             esac
-            exec \(Workshop.runner) "$@"
+            exec \(ScratchFolder.runner) "$@"
             """, to: "runner")
         #expect(chmod(folder + "/runner", 0o755) == 0)
         let running = try shop.start(arguments)
@@ -108,10 +108,10 @@ struct SweepTests {
         "Interrupted and started again, it does what was left: the same rows as without",
         arguments: [SIGINT, SIGTERM, SIGKILL])
     func resumed(signal: Int32) throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let done = 2
         try shop.write(Self.small, to: "s.toml")
-        let command = [Workshop.sweep, "--tool", shop.folder.path + "/runner", "s.toml", "--out", "o"]
+        let command = [ScratchFolder.sweep, "--tool", shop.folder.path + "/runner", "s.toml", "--out", "o"]
         let first = try interrupted(shop, command, by: signal)
         #expect(first.status + (first.wasSignalled ? 128 : 0) == 128 + signal, "\(first.errors)")
         if signal == SIGKILL {
@@ -132,13 +132,13 @@ struct SweepTests {
 
     @Test("A sweep that is killed takes its run with it")
     func killed() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(
             Self.small.replacing("records = 3", with: "duration = 300"), to: "s.toml")
         let running = try shop.start(sweep("s.toml", "--out", "o"))
         func child() -> pid_t? {
             running.pcores.first {
-                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/exe")) == Workshop.runner
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/exe")) == ScratchFolder.runner
                     && (try? String(contentsOfFile: "/proc/\($0)/cmdline", encoding: .utf8))?.contains("--json") == true
             }
         }
@@ -157,7 +157,7 @@ struct SweepTests {
 
     @Test("A changed declaration is refused and told; one that has grown is carried on; --restart begins anew")
     func changed() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         func start(_ declaration: String, _ more: String...) throws -> Tool.Result {
             try shop.write(declaration, to: "s.toml")
             return try shop.run(sweep("s.toml", "--out", "o") + more)
@@ -189,7 +189,7 @@ struct SweepTests {
 
     @Test("A combination that fails is kept with its message and status, and the others go on")
     func failing() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         // A slab of 1 MiB cannot hold two records of 65536 descriptors.
         try shop.write(
             """
@@ -271,7 +271,7 @@ struct SweepTests {
 
     @Test("Each mistake has its exit code and a message that names it and its line", arguments: mistakes)
     func refused(_ bad: Bad) throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(bad.declaration, to: "bad.toml")
         let names = bad.arguments.contains { $0.hasSuffix(".toml") } ? [] : ["bad.toml"]
         let result = try shop.run(sweep() + names + bad.arguments)
@@ -284,7 +284,7 @@ struct SweepTests {
 
     @Test("A damaged journal is named by line and left alone; one that another sweep writes is not touched")
     func journal() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(Self.small, to: "s.toml")
         for damage in ["nonsense\n", "{}\n", "5\n", "{\"status\": 0}\n"] {
             try shop.write(damage, to: "o/sweep.jsonl")
@@ -304,7 +304,7 @@ struct SweepTests {
 
     @Test("Weak figures are told: starved pcores, repeats far apart, several machines and builds")
     func weak() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(Self.small, to: "s.toml")
         #expect(try shop.run(sweep("s.toml", "--out", "o", "--quiet")).status == 0)
         func judged(_ change: (inout [String: Any], inout [String: Any]) -> Void) throws -> Tool.Result {
@@ -349,7 +349,7 @@ struct SweepTests {
 
     @Test("A dry run prints the commands and does nothing; they are commands that run")
     func dryRun() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         try shop.write(Self.small, to: "s.toml")
         let result = try shop.run(sweep("s.toml", "--dry-run"))
         let commands = result.output.split(separator: "\n")
@@ -361,7 +361,7 @@ struct SweepTests {
 
     @Test("The example that comes with the project is a good declaration")
     func example() throws {
-        let shop = try Workshop()
+        let shop = try ScratchFolder()
         let result = try shop.run(sweep("--dry-run"))
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output.contains("--prog=xor:255,add:7,counteq:0"))

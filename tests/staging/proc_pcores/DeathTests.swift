@@ -79,7 +79,7 @@ struct DeathTests {
 
     @Test("A stopped pcore is slow, not dead: the run goes on and ends when it continues")
     func stopped() throws {
-        let hold = try HeldRun(records: 10)
+        let hold = try PausedRun(records: 10)
         let running = try tool.start(
             quick + ["--pcores", "2", "--records", "400", "--verify", "--json"], hold: hold)
         try hold.wait(for: 2, running)
@@ -97,7 +97,7 @@ struct DeathTests {
 
     /// Kills `count` pcores of a run of 30000 records each, at random moments, and then lets the run come to its end.
     private func killing(_ count: Int, _ arguments: [String]) throws -> Tool.Result {
-        let hold = try HeldRun(records: 29_000)
+        let hold = try PausedRun(records: 29_000)
         let running = try tool.start(
             quick + ["--pcores", "3", "--records", "30000", "--restart-failed", "--json"] + arguments, hold: hold)
         try #require(running.says("running"), "\(running.errorsSoFar)")

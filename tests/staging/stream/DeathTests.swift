@@ -51,7 +51,7 @@ struct DeathTests {
     func nextReceiver() throws {
         let place = try Place()
         // Until the last receiver is there, the end is out of reach.
-        let hold = try HeldRun(records: 15_000)
+        let hold = try PausedRun(records: 15_000)
         let tx = try place.tx(["--records", "20000", "--dpf", "8", "--wait", "--verify"], hold: hold)
         var rx = try place.rx()
         for _ in 0..<3 {

@@ -24,7 +24,7 @@ final class Place: Sendable {
     private var common: [String] { ["--shm", "s", "--dir", path, "--json"] }
 
     /// Starts a transmitter of a small blob.
-    func tx(_ arguments: [String], hold: HeldRun? = nil) throws -> Tool.Running {
+    func tx(_ arguments: [String], hold: PausedRun? = nil) throws -> Tool.Running {
         let size = arguments.contains("--blob-mb") || arguments.contains("--blob") ? [] : ["--blob-mb", "1"]
         return try transmitter.start(common + size + arguments, hold: hold)
     }

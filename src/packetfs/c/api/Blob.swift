@@ -3,7 +3,7 @@ import PacketFSMemory
 import SystemPackage
 
 /// What a `pfs_blob` stands for.
-final class BlobObject: Handled {
+final class BlobObject: HandleObject {
     static var mark: UInt64 { 0x7066_735F_626C_6F62 }  // "pfs_blob"
     static var noun: String { "blob" }
 

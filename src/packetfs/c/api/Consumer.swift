@@ -2,7 +2,7 @@ import CPacketFS
 import PacketFSRing
 
 /// What a `pfs_consumer` stands for; used by one thread at a time, which never calls back, hence unchecked exclusivity.
-final class ConsumerObject: Handled {
+final class ConsumerObject: HandleObject {
     static var mark: UInt64 { 0x7066_735F_636F_6E73 }  // "pfs_cons"
     static var noun: String { "consumer" }
 

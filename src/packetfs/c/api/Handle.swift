@@ -1,7 +1,7 @@
 import CPacketFS
 
 /// What a handle of the C interface stands for.
-protocol Handled: AnyObject {
+protocol HandleObject: AnyObject {
     /// Distinguishes the handles of one kind from those of all others.
     static var mark: UInt64 { get }
     /// What the kind is called in messages.
@@ -15,7 +15,7 @@ private struct Block {
 }
 
 /// Makes a handle that keeps `object` until ``close(_:_:)``.
-func handle<Object: Handled>(_ object: Object) -> OpaquePointer {
+func handle<Object: HandleObject>(_ object: Object) -> OpaquePointer {
     let block = UnsafeMutablePointer<Block>.allocate(capacity: 1)
     block.initialize(to: Block(mark: Object.mark, object: .passRetained(object)))
     return OpaquePointer(block)
@@ -23,14 +23,14 @@ func handle<Object: Handled>(_ object: Object) -> OpaquePointer {
 
 /// The object that `handle` stands for.
 @inline(__always)
-func object<Object: Handled>(_ handle: OpaquePointer?, _: Object.Type = Object.self) throws(Failure) -> Object {
+func object<Object: HandleObject>(_ handle: OpaquePointer?, _: Object.Type = Object.self) throws(Failure) -> Object {
     let block = try block(handle, of: Object.self)
     // Of this class, as the mark says.
     return unsafeDowncast(block.pointee.object.takeUnretainedValue(), to: Object.self)
 }
 
 /// Lets go of what the handle at `place` stands for, and makes it NULL. NULL is left as it is.
-func close<Object: Handled>(_ place: UnsafeMutablePointer<OpaquePointer?>?, _: Object.Type) throws(Failure) {
+func close<Object: HandleObject>(_ place: UnsafeMutablePointer<OpaquePointer?>?, _: Object.Type) throws(Failure) {
     let place = try required(place, "address of the handle")
     guard place.pointee != nil else { return }
     let block = try block(place.pointee, of: Object.self)
@@ -43,7 +43,7 @@ func close<Object: Handled>(_ place: UnsafeMutablePointer<OpaquePointer?>?, _: O
 }
 
 @inline(__always)
-private func block<Object: Handled>(
+private func block<Object: HandleObject>(
     _ handle: OpaquePointer?, of _: Object.Type
 ) throws(Failure) -> UnsafeMutablePointer<Block> {
     guard let handle, Int(bitPattern: handle) % MemoryLayout<Block>.alignment == 0 else {

@@ -2,7 +2,7 @@ import CPacketFS
 import PacketFSRing
 
 /// What a `pfs_producer` stands for; used by one thread at a time, which never calls back, hence unchecked exclusivity.
-final class ProducerObject: Handled {
+final class ProducerObject: HandleObject {
     static var mark: UInt64 { 0x7066_735F_7072_6F64 }  // "pfs_prod"
     static var noun: String { "producer" }
 

@@ -5,7 +5,7 @@ import PacketFSMemory
 import PacketFSPCPU
 
 /// What a `pfs_program` stands for. Immutable.
-final class ProgramObject: Handled {
+final class ProgramObject: HandleObject {
     static var mark: UInt64 { 0x7066_735F_7072_6F67 }  // "pfs_prog"
     static var noun: String { "program" }
 

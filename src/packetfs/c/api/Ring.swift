@@ -4,7 +4,7 @@ import PacketFSRing
 import SystemPackage
 
 /// What a `pfs_ring` stands for.
-final class RingObject: Handled {
+final class RingObject: HandleObject {
     static var mark: UInt64 { 0x7066_735F_7269_6E67 }  // "pfs_ring"
     static var noun: String { "ring" }
 
