@@ -20,9 +20,9 @@ package final class DigestComparison {
     package init(_ expected: DigestReader) { self.expected = expected }
 
     /// Compares the blocks of a chunk that lies behind all that were compared before.
-    package func compare(_ chunk: ChunkResult) throws(ToolError) {
+    package func compare(_ chunk: ChunkResult) throws {
         let header = expected.header
-        for row in chunk.rows(header.program, blockByteCount: header.blockByteCount) { try compare(row) }
+        try chunk.forEachBlock(of: header.program, blockByteCount: header.blockByteCount) { try compare($0) }
     }
 
     func compare(_ row: BlockRow) throws(ToolError) {

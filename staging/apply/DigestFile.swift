@@ -29,7 +29,7 @@ package struct DigestHeader: Sendable, Equatable {
         var bytes: [UInt8] = []
         let steps = program.reducers
         bytes.reserveCapacity(chunk.values.count * 20)
-        for row in chunk.rows(program, blockByteCount: blockByteCount) { Self.append(row, of: steps, to: &bytes) }
+        chunk.forEachBlock(of: program, blockByteCount: blockByteCount) { Self.append($0, of: steps, to: &bytes) }
         return bytes
     }
 

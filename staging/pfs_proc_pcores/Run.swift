@@ -268,14 +268,14 @@ struct ProcPcoresRun {
                 baselineMegabytesPerSecond: baseline, cpuCount: min(pcoreCPUs.count, pcores.count), pcores: pcores)
             last = sample
             report(.sample(sample))
-        } work: { lanes in
-            try fill(lanes)
+        } work: { feeds in
+            try fill(feeds)
         }
     }
 
-    private func fill(_ lanes: [Lane<RandomRecords>]) throws(RingError) -> Int {
+    private func fill(_ feeds: [RingFeed<RandomRecords>]) throws(RingError) -> Int {
         var made = 0
-        for lane in lanes { made += try lane.fill(atMost: Self.turn) }
+        for feed in feeds { made += try feed.fill(atMost: Self.turn) }
         return made
     }
 

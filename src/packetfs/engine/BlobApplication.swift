@@ -24,7 +24,8 @@ extension Program {
         job.blockByteCount = blockByteCount
         job.pcores = processes
         let byteCount = blob.byteCount
-        let driver = WholeRange(ChunkTotals(program: self, blockByteCount: blockByteCount, end: UInt64(byteCount)))
+        let driver = WholeRange(
+            0..<UInt64(byteCount), ChunkTotals(program: self, blockByteCount: blockByteCount, end: UInt64(byteCount)))
         let run = try ChunkRun(
             job, cpus: CPUs.allowed(), input: .blob(blob.fileDescriptor, byteCount: byteCount),
             chunkByteCount: byteCount, driver: driver)
@@ -38,10 +39,7 @@ private final class WholeRange: ChunkDriver {
     private(set) var totals: ChunkTotals
     private var left: Range<UInt64>
 
-    init(_ totals: ChunkTotals) {
-        self.totals = totals
-        left = 0..<totals.end
-    }
+    init(_ range: Range<UInt64>, _ totals: ChunkTotals) { (left, self.totals) = (range, totals) }
 
     func claim() -> ChunkClaim {
         guard !left.isEmpty else { return .exhausted }

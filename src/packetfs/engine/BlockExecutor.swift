@@ -7,20 +7,20 @@ import PacketFSProcess
 import SystemPackage
 
 /// Why a pcore of a file job gives up.
-package struct BlockFailure: Error {
-    package let during: PCoreFailure
-    package let errno: Int32
+struct BlockFailure: Error {
+    let during: PCoreFailure
+    let errno: Int32
 }
 
 /// Where the blocks of a file job are.
-package enum BlockStorage {
+enum BlockStorage {
     /// All of the address space of descriptors is in memory.
     case memory(UnsafeMutableRawBufferPointer)
     /// Blocks are read, transformed and written one after the other.
     case staged(StagedFile)
 
     /// Takes over what the job needs of `files`. It stays until the process ends.
-    package init(_ files: PCoreFiles, _ parameters: RunParameters, pcore: Int) throws {
+    init(_ files: PCoreFiles, _ parameters: RunParameters, pcore: Int) throws {
         func file(_ file: FileDescriptor?) throws(EngineError) -> FileDescriptor {
             guard let file else { throw EngineError.damaged("a descriptor of the job is missing") }
             return file
@@ -74,16 +74,16 @@ private enum Permanent {
 /// The memory is small enough to stay in the processor's caches, so a byte crosses the memory bus when it is read from the
 /// page cache and when it is written there, and in between never.
 package struct StagedFile {
-    package let input: FileDescriptor
-    package let output: FileDescriptor?
-    package let memory: UnsafeMutableRawBufferPointer
+    let input: FileDescriptor
+    let output: FileDescriptor?
+    let memory: UnsafeMutableRawBufferPointer
     /// What an offset in the output is less than in the input.
-    package let outputShift: UInt64
+    let outputShift: UInt64
     /// The most that one call writes.
-    package let writeByteCount: Int
+    let writeByteCount: Int
 
     /// How many of `descriptors`, from the first on, lie one behind the other in the file and fit into memory together.
-    package func groupCount(_ descriptors: UnsafeBufferPointer<Descriptor>.SubSequence) -> Int {
+    func groupCount(_ descriptors: UnsafeBufferPointer<Descriptor>.SubSequence) -> Int {
         var bytes = 0
         var count = 0
         var next = descriptors.first?.offset ?? 0
@@ -96,7 +96,7 @@ package struct StagedFile {
         return count
     }
 
-    package func read(_ count: Int, at offset: UInt64) throws(BlockFailure) {
+    func read(_ count: Int, at offset: UInt64) throws(BlockFailure) {
         var done = 0
         while done < count {
             let got = pread(input.rawValue, memory.baseAddress! + done, count - done, Int(offset) + done)
@@ -121,7 +121,7 @@ package struct StagedFile {
         return isTmpfs ? 1 << 20 : 16 << 10
     }
 
-    package func write(_ count: Int, at offset: UInt64) throws(BlockFailure) {
+    func write(_ count: Int, at offset: UInt64) throws(BlockFailure) {
         guard let output else { return }
         var done = 0
         while done < count {
@@ -141,9 +141,9 @@ package struct StagedFile {
 ///
 /// Entry p of the ring has a row of the table of values to itself, row p modulo the ring's slots: one value per descriptor and
 /// reducing operation. The parent reads the row once the entry is released, and holds back the entry that gets the row next until
-/// it has (``BlockRecords``), so the ring's own ordering ([T1], [T2], [H1], [H2]) covers the table. Values are written, not added: an entry that a killed pcore
+/// it has (``SpanRecords``), so the ring's own ordering ([T1], [T2], [H1], [H2]) covers the table. Values are written, not added: an entry that a killed pcore
 /// left half done is simply done again by its successor.
-package struct BlockExecutor: ~Copyable, RecordExecutor {
+struct BlockExecutor: ~Copyable, RecordExecutor {
     private let instructions: [Instruction]
     private let plan: Plan
     private let block: PCoreBlock
@@ -156,11 +156,11 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
     private let scratch: UnsafeMutableBufferPointer<Descriptor>
     private let local: UnsafeMutableBufferPointer<Descriptor>
     /// A record is a lot of work: each one is released at once, so that its values can go on and its room gets new work.
-    package let batch = 1
-    package let usualRecordByteCount: Int
-    package var tally: Tally
+    let batch = 1
+    let usualRecordByteCount: Int
+    var tally: Tally
 
-    package init(
+    init(
         program: Program, isa: ISA, block: PCoreBlock, parameters: RunParameters, storage: BlockStorage,
         values: consuming SharedRegion, slots: Int
     ) throws(EngineError) {
@@ -193,7 +193,7 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
         local.deallocate()
     }
 
-    package mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32) throws(BlockFailure) {
+    mutating func execute(_ bytes: UnsafeRawBufferPointer, position: UInt32) throws(BlockFailure) {
         guard let record = try? RecordView(validating: bytes), record.carries(instructions),
             record.descriptorCount <= scratch.count,
             let table = try? record.loadDescriptors(into: scratch, blobByteCount: limit)
@@ -249,5 +249,5 @@ package struct BlockExecutor: ~Copyable, RecordExecutor {
         return true
     }
 
-    package func storeTotals(to snapshot: PCoreBlock.Snapshot) {}
+    func storeTotals(to snapshot: PCoreBlock.Snapshot) {}
 }

@@ -24,13 +24,17 @@ public struct ChunkResult: Sendable, Equatable {
         (range.count + blockByteCount - 1) / blockByteCount
     }
 
-    /// Its blocks in order, with the values of `program` for each.
-    package func rows(_ program: Program, blockByteCount: Int) -> some Sequence<BlockRow> {
+    /// Calls `body` for each of its blocks in order, with that block's values of `program`.
+    package func forEachBlock(
+        of program: Program, blockByteCount: Int, _ body: (BlockRow) throws -> Void
+    ) rethrows {
         let width = program.reducers.count
-        let span = BlockSpan(sequence: 0, offset: range.lowerBound, byteCount: range.count)
-        return span.blocks(of: blockByteCount).enumerated().lazy.map { [values] index, block in
-            BlockRow(
-                offset: block.lowerBound, length: block.count, values: values[index * width..<(index + 1) * width])
+        var (offset, first) = (range.lowerBound, 0)
+        while offset < range.upperBound {
+            let length = min(blockByteCount, Int(range.upperBound - offset))
+            try body(BlockRow(offset: offset, length: length, values: values[first..<first + width]))
+            offset += UInt64(length)
+            first += width
         }
     }
 }
@@ -40,8 +44,7 @@ public struct ChunkResult: Sendable, Equatable {
 public struct ChunkTotals: Sendable {
     private let program: Program
     private let blockByteCount: Int
-    /// The end of the whole range.
-    let end: UInt64
+    private let end: UInt64?
     private let fullBlock: CRC32C.Joiner
     /// One wrapping sum per reducing operation.
     public private(set) var totals: [UInt64]
@@ -59,8 +62,8 @@ public struct ChunkTotals: Sendable {
     /// - Parameters:
     ///   - program: what yielded the values.
     ///   - blockByteCount: bytes of a block.
-    ///   - end: the end of the whole range, in the file's count.
-    public init(program: Program, blockByteCount: Int, end: UInt64) {
+    ///   - end: the end of the whole range, in the file's count; nil if it is not known: then chunks must come in order, without gaps.
+    public init(program: Program, blockByteCount: Int, end: UInt64?) {
         self.program = program
         self.blockByteCount = blockByteCount
         self.end = end
@@ -84,7 +87,7 @@ public struct ChunkTotals: Sendable {
     public mutating func add(_ chunk: ChunkResult) {
         let width = program.reducers.count
         let count = ChunkResult.blockCount(of: chunk.range, blockByteCount)
-        precondition(chunk.values.count == count * width && chunk.range.upperBound <= end)
+        precondition(chunk.values.count == count * width && chunk.range.upperBound <= end ?? .max)
         blocks += UInt64(count)
         bytes += UInt64(chunk.range.count)
         holeBytes += chunk.holeBytes
@@ -100,7 +103,25 @@ public struct ChunkTotals: Sendable {
                 crc = joiner.combine(crc, UInt32(truncatingIfNeeded: value))
             }
             guard step.op == .crc32c else { continue }
-            wholeCRCs[index] ^= UInt64(CRC32C.Joiner(lengthB: end - chunk.range.upperBound).combine(crc, 0))
+            if let end {
+                wholeCRCs[index] ^= UInt64(CRC32C.Joiner(lengthB: end - chunk.range.upperBound).combine(crc, 0))
+            } else {
+                let before = UInt32(truncatingIfNeeded: wholeCRCs[index])
+                wholeCRCs[index] = UInt64(CRC32C.Joiner(lengthB: UInt64(chunk.range.count)).combine(before, crc))
+            }
         }
+    }
+}
+
+/// A block and what the program yielded for it.
+package struct BlockRow {
+    package let offset: UInt64
+    package let length: Int
+    /// One value per reducing operation.
+    package let values: ArraySlice<UInt64>
+
+    /// Values as the properties.
+    package init(offset: UInt64, length: Int, values: ArraySlice<UInt64>) {
+        (self.offset, self.length, self.values) = (offset, length, values)
     }
 }

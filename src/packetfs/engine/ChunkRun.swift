@@ -46,7 +46,8 @@ public struct ChunkRunOutcome: Sendable {
     /// The window's memory, if there was one.
     public let backing: Backing?
 
-    fileprivate init(_ work: BlockWork, backing: Backing?) {
+    /// Of pcores that have ended.
+    package init(_ work: BlockPCores, backing: Backing?) {
         (isa, pcoreCPUs, readyNanoseconds) = (work.isa, work.cpus, work.readyNanoseconds)
         (records, restarts) = (work.records, work.restarts)
         self.backing = backing
@@ -64,11 +65,14 @@ public struct ChunkRunOutcome: Sendable {
 ///
 /// Which part of the file that is need not be known beforehand. Of the file's bytes it maps those that a program only reads; all
 /// others go through its driver.
-public final class ChunkRun<Driver: ChunkDriver> {
+public final class ChunkRun {
     /// How the bytes reach the pcores.
     public enum Input: Sendable {
         /// Every pcore maps this file, of so many bytes. The program must not write. Stays the caller's.
         case mapped(FileDescriptor, byteCount: Int)
+        /// Every pcore reads blocks of this file, of so many bytes, into memory of its own, transforms them there and writes them to the
+        /// output, if there is one, at an offset that is less by `outputShift`. Both stay the caller's.
+        case staged(FileDescriptor, byteCount: Int, output: FileDescriptor?, outputShift: UInt64)
         /// The driver reads them into a window that all pcores share, and writes them from there.
         case window
         /// They are in this blob, of so many bytes, and stay there. Stays the caller's.
@@ -78,7 +82,8 @@ public final class ChunkRun<Driver: ChunkDriver> {
     /// A chunk in work.
     private struct Chunk {
         let range: Range<UInt64>
-        var values: [UInt64]
+        /// Made when the first of several spans is done.
+        var values: [UInt64] = []
         var holeBytes: UInt64 = 0
         /// Bytes that are not done yet.
         var left: Int
@@ -86,11 +91,14 @@ public final class ChunkRun<Driver: ChunkDriver> {
 
     private let job: BlockJob
     private let input: Input
-    private let driver: Driver
+    private let driver: any ChunkDriver
     private let signals: TerminationSignals?
-    private let work: BlockWork
+    private let pcores: BlockPCores
     private let queue: SpanQueue
-    private let spanByteCount: Int
+    /// Bytes of a record's blocks: the least that a chunk should have.
+    public let spanByteCount: Int
+    /// Spans in work below which the run claims another chunk.
+    private let spansAhead: Int
     private var chunks: [UInt64: Chunk] = [:]
     /// The chunk of a span, and its slot in the window, by the span's number.
     private var spans: [UInt64: (chunk: UInt64, slot: Int)] = [:]
@@ -111,28 +119,30 @@ public final class ChunkRun<Driver: ChunkDriver> {
     ///   - cpus: CPUs that pcores go round over, one pcore each if the configuration does not say how many.
     ///   - input: how bytes get in.
     ///   - chunkByteCount: bytes of a usual chunk: records are so small that each pcore gets several.
+    ///   - spansAhead: how many spans for each pcore are claimed ahead. Claims that others wait for should be few.
     ///   - signals: one that arrives ends the run with `Interrupted`.
     ///   - driver: what the run works for.
     ///   - report: is told what the user should know.
     public init(
-        _ job: BlockJob, cpus: [Int], input: Input, chunkByteCount: Int,
-        signals: TerminationSignals? = nil, driver: Driver,
+        _ job: BlockJob, cpus: [Int], input: Input, chunkByteCount: Int, spansAhead: Int = 2,
+        signals: TerminationSignals? = nil, driver: any ChunkDriver,
         report: @escaping (String) -> Void = { _ in }
     ) throws {
         self.job = job
         self.input = input
         self.driver = driver
         self.signals = signals
-        work = BlockWork(
+        pcores = BlockPCores(
             job, isa: try ISA.selected(), cpus: cpus, report: report)
+        self.spansAhead = spansAhead * pcores.count
         let block = job.blockByteCount
         queue = SpanQueue(blockByteCount: block)
-        var blocks = max(1, min(work.blocksPerRecord(nil), chunkByteCount / block / (work.pcores * 2)))
+        var blocks = max(1, min(pcores.blocksPerRecord, chunkByteCount / block / (pcores.count * 2)))
         if case .window = input {
             // Small enough that pcores do not wait long for the first one, and that every pcore gets several.
             blocks = max(
-                1, min(blocks, max((1 << 20) / block, 8), job.windowByteCount / block / (work.pcores * 4)))
-            slotCount = max(2, min(job.windowByteCount / (blocks * block), 8 * work.pcores))
+                1, min(blocks, max((1 << 20) / block, 8), job.windowByteCount / block / (pcores.count * 4)))
+            slotCount = max(2, min(job.windowByteCount / (blocks * block), 8 * pcores.count))
         } else if case .mapped = input {
             precondition(!job.program.writes, "what is mapped must not be written")
         }
@@ -144,36 +154,52 @@ public final class ChunkRun<Driver: ChunkDriver> {
     /// Passes are as ``BlockJob/rounds`` says.
     public func run() throws -> ChunkRunOutcome {
         var files = PCoreFiles()
-        let blocks = spanByteCount / job.blockByteCount
+        let passes = job.movesBytes ? job.passes : 1
         switch input {
         case .mapped(let file, let byteCount):
             files.input = file
-            try run(work.parameters(.mappedFile, limit: byteCount, blocksPerRecord: blocks), files, nil)
+            try run(.mappedFile, limit: byteCount, files, nil)
         case .blob(let file, let byteCount):
             files.blob = file
-            let passes = job.movesBytes ? UInt32(job.passes) : 1
-            try run(work.parameters(.blob(passes: passes), limit: byteCount, blocksPerRecord: blocks), files, nil)
+            try run(.blob(passes: UInt32(passes)), limit: byteCount, files, nil)
+        case .staged(let file, let byteCount, let output, let outputShift):
+            let each = stagingByteCount
+            let blob = try HugeBlob.create(byteCount: pcores.count * each, pages: job.pages)
+            backing = try blob.backing()
+            (files.input, files.output, files.blob) = (file, output, blob.fileDescriptor)
+            let staging = StagingParameters(byteCount: each, outputShift: outputShift, passes: passes)
+            try blob.withUnsafeMutableBytes { _ in
+                try run(.stagedFile(staging), limit: byteCount, files, nil)
+            }
         case .window:
             let byteCount = slotCount * spanByteCount
             freeSlots = Array((0..<slotCount).reversed())
-            let parameters = work.parameters(
-                .blob(passes: job.movesBytes ? UInt32(job.passes) : 1), limit: byteCount, blocksPerRecord: blocks)
             let blob = try HugeBlob.create(byteCount: byteCount, pages: job.pages)
             backing = try blob.backing()
             files.blob = blob.fileDescriptor
             try blob.withUnsafeMutableBytes { memory in
-                try run(parameters, files, memory)
+                try run(.blob(passes: UInt32(passes)), limit: byteCount, files, memory)
             }
         }
-        return ChunkRunOutcome(work, backing: backing)
+        return ChunkRunOutcome(pcores, backing: backing)
+    }
+
+    /// Bytes of each pcore's own memory: a block at least; where it can be, few enough to stay in the caches, and for FNV several
+    /// blocks, which are interleaved.
+    private var stagingByteCount: Int {
+        let block = job.blockByteCount
+        let wanted = job.program.steps.contains { $0.op == .fnv } ? min(8 * block, 8 << 20) : 1 << 20
+        let most = job.windowByteCount / pcores.count / block * block
+        return max(block, min(max(wanted / block * block, block), most))
     }
 
     private func run(
-        _ parameters: RunParameters, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
+        _ pcoreJob: PCoreJob, limit: Int, _ files: PCoreFiles, _ memory: UnsafeMutableRawBufferPointer?
     ) throws {
-        var group = try work.start(
-            queue, parameters, policy: policy, files: files, signals: signals,
-            willRunAgain: { [unowned self] in try restore($0, memory) }, whileWaiting: driver.tick)
+        var group = try pcores.start(
+            queue, job: pcoreJob, limit: limit, blocksPerRecord: spanByteCount / job.blockByteCount, policy: policy,
+            files: files, signals: signals, willRunAgain: { [unowned self] in try restore($0, memory) },
+            whileWaiting: driver.tick)
         for pass in 0..<job.rounds {
             try driver.willBegin(pass: pass)
             isExhausted = false
@@ -181,17 +207,17 @@ public final class ChunkRun<Driver: ChunkDriver> {
             let fault = try group.drive(signals) { [self] _, _ in
                 isExhausted && chunks.isEmpty
             } tick: { _, _ in
-            } work: { [self] lanes in
+            } work: { [self] feeds in
                 try driver.tick()
-                var did = try work.collect(lanes) { try take($0, $1, memory) }
+                var did = try pcores.collect(feeds) { try take($0, $1, memory) }
                 did += try claim()
                 if let memory { did += try read(memory) }
-                return did + (try work.deal(lanes))
+                return did + (try pcores.deal(feeds))
             }
-            try work.check(fault, group)
+            try pcores.check(fault, group)
             try driver.didEnd(pass: pass)
         }
-        try work.end(&group)
+        try pcores.end(&group)
     }
 
     /// A block that a dead pcore has transformed in part in a blob is lost: its original is nowhere else.
@@ -199,16 +225,18 @@ public final class ChunkRun<Driver: ChunkDriver> {
         if case .blob = input, job.program.writes { .never } else { .runAgain }
     }
 
-    /// Asks for a chunk if there is too little to do for pcores to be busy until the next one is here. What is claimed early
-    /// is what others may lack in the end.
+    /// Asks for chunks while there is too little to do for pcores to be busy until the next one is here, but not so many that the caller
+    /// cannot look up between.
     private func claim() throws -> Int {
-        guard !isExhausted, spans.count + unread.count < 2 * work.pcores else { return 0 }
-        switch try driver.claim() {
-        case .pending: return 0
-        case .exhausted: isExhausted = true
-        case .chunk(let range): try begin(range)
+        for count in 0..<spansAhead {
+            guard !isExhausted, spans.count + unread.count < spansAhead else { return count }
+            switch try driver.claim() {
+            case .pending: return count
+            case .exhausted: isExhausted = true
+            case .chunk(let range): try begin(range)
+            }
         }
-        return 1
+        return spansAhead
     }
 
     /// Cuts a chunk into spans. What lies in a hole is done at once.
@@ -216,9 +244,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
         let block = UInt64(job.blockByteCount)
         let number = nextNumber
         nextNumber += 1
-        let count = ChunkResult.blockCount(of: range, job.blockByteCount)
-        chunks[number] = Chunk(
-            range: range, values: Array(repeating: 0, count: count * work.reducerCount), left: range.count)
+        chunks[number] = Chunk(range: range, left: range.count)
         var at = range.lowerBound
         while at < range.upperBound {
             var hole: UInt64 = 0
@@ -232,7 +258,7 @@ public final class ChunkRun<Driver: ChunkDriver> {
             at += UInt64(byteCount)
             if hole > 0 {
                 chunks[number]!.holeBytes += hole
-                try finish(span, of: number, span.blocks(of: Int(block)).flatMap { work.zeroValues($0.count) })
+                try finish(span, of: number, span.blocks(of: Int(block)).flatMap { pcores.zeroValues($0.count) })
             } else if slotCount == 0 {
                 spans[span.sequence] = (number, -1)
                 queue.append(span, at: span.offset)
@@ -260,7 +286,14 @@ public final class ChunkRun<Driver: ChunkDriver> {
 
     private func finish(_ span: BlockSpan, of number: UInt64, _ values: [UInt64]) throws {
         guard var chunk = chunks.removeValue(forKey: number) else { return }
-        let first = Int(span.offset - chunk.range.lowerBound) / job.blockByteCount * work.reducerCount
+        if span.byteCount == chunk.range.count {
+            return try driver.finish(ChunkResult(range: chunk.range, values: values, holeBytes: chunk.holeBytes))
+        }
+        if chunk.values.isEmpty {
+            let count = ChunkResult.blockCount(of: chunk.range, job.blockByteCount)
+            chunk.values = Array(repeating: 0, count: count * pcores.reducerCount)
+        }
+        let first = Int(span.offset - chunk.range.lowerBound) / job.blockByteCount * pcores.reducerCount
         chunk.values.replaceSubrange(first..<first + values.count, with: values)
         chunk.left -= span.byteCount
         guard chunk.left == 0 else {
@@ -271,8 +304,8 @@ public final class ChunkRun<Driver: ChunkDriver> {
     }
 
     /// Brings back what a pcore that died may have transformed in part: the oldest record that it has not released.
-    private func restore(_ lane: Lane<BlockRecords>, _ memory: UnsafeMutableRawBufferPointer?) throws {
-        let unreleased = lane.source.pending.suffix(try lane.unreleased().count)
+    private func restore(_ feed: RingFeed<SpanRecords>, _ memory: UnsafeMutableRawBufferPointer?) throws {
+        let unreleased = feed.source.pending.suffix(try feed.unreleased().count)
         guard let memory, let span = unreleased.first?.span, let (_, slot) = spans[span.sequence] else { return }
         try driver.read(into: part(slot, of: memory, span), at: span.offset)
     }

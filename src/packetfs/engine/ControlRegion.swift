@@ -22,7 +22,7 @@ import SystemPackage
 // release after the last counter, so a parent that loads `done` with acquire reads final counters.
 
 /// The phases of a run, in order.
-package enum RunPhase: UInt32 {
+enum RunPhase: UInt32 {
     /// Pcores attach and report ready.
     case setup = 0
     /// Measurement is on.

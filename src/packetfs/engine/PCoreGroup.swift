@@ -41,29 +41,29 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     private static var maximumRestarts: Int { 16 }
 
     package let control: ControlRegion
-    package let lanes: [Lane<Source>]
+    package let feeds: [RingFeed<Source>]
     private var processes = ChildProcesses()
     private let cpus: [Int]
     private let files: [PCoreFiles]
     private let policy: RestartPolicy
     private let report: (String) -> Void
-    private let willRunAgain: (Lane<Source>) throws -> Void
+    private let willRunAgain: (RingFeed<Source>) throws -> Void
     private var restarts: [Int]
     package private(set) var doubtful: [DoubtfulRecords] = []
 
     private init(
-        control: consuming ControlRegion, lanes: [Lane<Source>], cpus: [Int], files: [PCoreFiles],
+        control: consuming ControlRegion, feeds: [RingFeed<Source>], cpus: [Int], files: [PCoreFiles],
         policy: RestartPolicy, report: @escaping (String) -> Void,
-        willRunAgain: @escaping (Lane<Source>) throws -> Void
+        willRunAgain: @escaping (RingFeed<Source>) throws -> Void
     ) {
         self.control = control
-        self.lanes = lanes
+        self.feeds = feeds
         self.cpus = cpus
         self.files = files
         self.policy = policy
         self.report = report
         self.willRunAgain = willRunAgain
-        restarts = Array(repeating: 0, count: lanes.count)
+        restarts = Array(repeating: 0, count: feeds.count)
     }
 
     /// Starts one pcore per source, the pcores going round over `cpus`.
@@ -76,24 +76,24 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     package static func start(
         control: consuming ControlRegion, geometry: RingGeometry, cpus: [Int], sources: [Source], lowWater: Int,
         policy: RestartPolicy, report: @escaping (String) -> Void,
-        willRunAgain: @escaping (Lane<Source>) throws -> Void = { _ in },
+        willRunAgain: @escaping (RingFeed<Source>) throws -> Void = { _ in },
         numa: (Int) throws -> NUMAPolicy = { _ in .systemDefault }, files: (Int) throws -> PCoreFiles
     ) throws -> PCoreGroup {
         try raiseDescriptorLimit(to: UInt64(4 * sources.count + 64), pcores: sources.count)
         var allFiles: [PCoreFiles] = []
-        var lanes: [Lane<Source>] = []
+        var feeds: [RingFeed<Source>] = []
         for (index, source) in sources.enumerated() {
-            let lane = try Lane(geometry: geometry, source: source, lowWater: lowWater, numa: numa(index))
+            let feed = try RingFeed(geometry: geometry, source: source, lowWater: lowWater, numa: numa(index))
             var own = try files(index)
             own.control = control.region.fileDescriptor
-            own.ring = lane.descriptor
+            own.ring = feed.descriptor
             allFiles.append(own)
-            lanes.append(lane)
+            feeds.append(feed)
         }
         var group = PCoreGroup(
-            control: control, lanes: lanes, cpus: cpus, files: allFiles, policy: policy, report: report,
+            control: control, feeds: feeds, cpus: cpus, files: allFiles, policy: policy, report: report,
             willRunAgain: willRunAgain)
-        for index in lanes.indices { try group.start(index) }
+        for index in feeds.indices { try group.start(index) }
         return group
     }
 
@@ -111,8 +111,8 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     package mutating func awaitReady(_ signals: TerminationSignals?, tick: () throws -> Void = {}) throws -> RunFault? {
         var ready = 0
         while true {
-            while ready < lanes.count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
-            if ready == lanes.count { return nil }
+            while ready < feeds.count, control.block(ready).state.pointee.load(ordering: .acquiring) != 0 { ready += 1 }
+            if ready == feeds.count { return nil }
             try tick()
             for ended in processes.collectEnded(timeout: 2) {
                 if let fault = try replace(ended) { return fault }
@@ -131,7 +131,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     ///     thread sleeps until a pcore rings.
     package mutating func drive(
         _ signals: TerminationSignals?, until isOver: (UInt64, borrowing PCoreGroup) -> Bool,
-        tick: (UInt64, borrowing ControlRegion) throws -> Void, work: ([Lane<Source>]) throws -> Int
+        tick: (UInt64, borrowing ControlRegion) throws -> Void, work: ([RingFeed<Source>]) throws -> Int
     ) throws -> RunFault? {
         let doorbell = control.doorbell
         var nextTick: UInt64 = 0
@@ -147,9 +147,9 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
             }
             if isOver(now, self) { return nil }
             // Arm, look again, sleep: the handshake of Doorbell, with pcores that release records and then ring.
-            if try work(lanes) == 0 {
+            if try work(feeds) == 0 {
                 doorbell.arm()
-                if try work(lanes) == 0, !isOver(now, self) {
+                if try work(feeds) == 0, !isOver(now, self) {
                     _ = doorbell.sleep(timeout: .nanoseconds(Int64(Self.tick)))
                 }
                 doorbell.disarm()
@@ -160,7 +160,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
     /// Tells all pcores to end and waits until they have; the fault that showed in that, or `fault`.
     package mutating func finish(_ fault: RunFault?) -> RunFault? {
         control.stop()
-        for lane in lanes { lane.wake() }
+        for feed in feeds { feed.wake() }
         let ended = processes.finish(grace: fault == nil ? Self.orderlyGrace : Self.hastyGrace)
         if let fault { return fault }
         if let forced = ended.ends.first(where: { ended.forced.contains($0.pid) }) {
@@ -185,7 +185,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
         guard policy != .never, block.failure == nil, ended.end != .exited(PCoreExit.io),
             restarts[index] < Self.maximumRestarts
         else { return Self.fault(ended) }
-        let (released, queued) = try lanes[index].unreleased()
+        let (released, queued) = try feeds[index].unreleased()
         let counted = block.latest.position &- released
         guard counted <= UInt32(min(PCoreWorker.batch, queued)) else { return Self.fault(ended) }
         // What a predecessor's predecessor left, if the predecessor died before it had passed over that.
@@ -198,7 +198,7 @@ package struct PCoreGroup<Source: RecordSource>: ~Copyable {
             doubtful.append(DoubtfulRecords(pcore: index, firstRecord: first, count: Int(passedOver)))
             text += "; its records \(first) to \(first + UInt64(passedOver) - 1) are in doubt and were passed over"
         }
-        if policy == .runAgain, passedOver == 0, queued > 0 { try willRunAgain(lanes[index]) }
+        if policy == .runAgain, passedOver == 0, queued > 0 { try willRunAgain(feeds[index]) }
         block.resumePosition = released &+ passedOver
         block.state.pointee.store(PCoreState.starting.rawValue, ordering: .releasing)
         restarts[index] += 1

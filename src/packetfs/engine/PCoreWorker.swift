@@ -166,7 +166,7 @@ public enum PCoreWorker {
 }
 
 /// What a pcore does with the records of its ring.
-package protocol RecordExecutor: ~Copyable {
+protocol RecordExecutor: ~Copyable {
     /// Records executed between two looks at the phase and updates of the counters; all of them are released together.
     var batch: Int { get }
     /// Bytes of a usual record: how much of one is worth fetching ahead.
@@ -183,7 +183,7 @@ extension RecordExecutor where Self: ~Copyable {
     /// Executes what comes through the ring until the run ends.
     ///
     /// Throws when the producer's index cannot be true: then nothing in the ring can be trusted.
-    package mutating func consume(
+    mutating func consume(
         _ ring: inout RingConsumer, control: borrowing ControlRegion, block: PCoreBlock
     ) throws {
         let phase = control.phaseWord

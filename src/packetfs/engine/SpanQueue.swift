@@ -1,24 +1,24 @@
 import PacketFSGram
 
 /// Spans that are ready to be worked on, first come, first served. Used by one thread.
-package final class SpanQueue: SpanFeed {
+final class SpanQueue: SpanSource {
     private let blockByteCount: Int
     private var spans: [(span: BlockSpan, place: UInt64)] = []
     private var head = 0
 
-    package init(blockByteCount: Int) { self.blockByteCount = blockByteCount }
+    init(blockByteCount: Int) { self.blockByteCount = blockByteCount }
 
     /// Spans in the queue.
-    package var count: Int { spans.count - head }
+    var count: Int { spans.count - head }
 
     /// Puts a span at the end; its first byte is at `place` of what pcores see.
-    package func append(_ span: BlockSpan, at place: UInt64) { spans.append((span, place)) }
+    func append(_ span: BlockSpan, at place: UInt64) { spans.append((span, place)) }
 
-    package var nextBlockCount: Int {
+    var nextBlockCount: Int {
         head == spans.count ? 0 : (spans[head].span.byteCount + blockByteCount - 1) / blockByteCount
     }
 
-    package func take(into table: UnsafeMutableBufferPointer<Descriptor>) -> BlockSpan {
+    func take(into table: UnsafeMutableBufferPointer<Descriptor>) -> BlockSpan {
         let (span, place) = spans[head]
         head += 1
         if head == spans.count {

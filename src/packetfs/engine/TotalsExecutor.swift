@@ -26,7 +26,7 @@ package struct TotalsExecutor: ~Copyable, RecordExecutor {
     /// The program of the record before: most likely this one's too.
     private var current = 0
     package var tally = Tally()
-    package let batch = PCoreWorker.batch
+    let batch = PCoreWorker.batch
 
     /// Starts from nothing.
     ///
@@ -69,7 +69,7 @@ package struct TotalsExecutor: ~Copyable, RecordExecutor {
         for index in totals.indices { totals[index] = snapshot[total: index] }
     }
 
-    package func storeTotals(to snapshot: PCoreBlock.Snapshot) {
+    func storeTotals(to snapshot: PCoreBlock.Snapshot) {
         for index in totals.indices { snapshot[total: index] = totals[index] }
     }
 

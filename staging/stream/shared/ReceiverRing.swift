@@ -6,7 +6,7 @@ import PacketFSTools
 import RandomRuns
 import SystemPackage
 
-/// The ring as its consumer has it. A class for the reasons given at ``Lane``; used by one thread.
+/// The ring as its consumer has it. A class for the reasons given at ``RingFeed``; used by one thread.
 final class ReceiverRing {
     let region: SharedRegion
     @exclusivity(unchecked) var ring: RingConsumer

@@ -67,23 +67,23 @@ package struct StreamTransmitter {
             descriptorsPerRecord: UInt32(run.work.descriptorsPerRecord), alignment: UInt32(run.work.alignment),
             flags: flags(blob), instructions: program.instructions)
         let verifier = side.verify ? try StreamVerifier(begin, program, blob.blob) : nil
-        ring.lane.source = RandomRecords(run.work, pcore: 0, region: range, countsBytes: true)
-        var course = Course(lane: ring.lane, watch: ring.watch, begin: begin)
+        ring.feed.source = RandomRecords(run.work, pcore: 0, region: range, countsBytes: true)
+        var progress = StreamProgress(feed: ring.feed, watch: ring.watch, begin: begin)
         var fault: StreamFault?
         while true {
-            fault = try awaitConsumer(course)
-            if fault == nil { fault = send(&course) }
+            fault = try awaitConsumer(progress)
+            if fault == nil { fault = send(&progress) }
             do throws(RingError) {
-                try course.rewindToUnreleased()
+                try progress.rewindToUnreleased()
             } catch {
                 fault = .corrupt(error)
             }
             guard side.waits, case .peerGone? = fault else { break }
             report(.warning("the consumer died or left; waiting for another one (--wait)"))
-            course.answer = nil
+            progress.answer = nil
         }
-        var outcome = outcome(course, run, range, try blob.blob.backing(), fault)
-        if let verifier { try verify(&outcome, course, verifier, blob.blob) }
+        var outcome = outcome(progress, run, range, try blob.blob.backing(), fault)
+        if let verifier { try verify(&outcome, progress, verifier, blob.blob) }
         return outcome
     }
 
@@ -92,11 +92,11 @@ package struct StreamTransmitter {
         return blob.isOurs ? [.removesRing, .removesBlob] : .removesRing
     }
 
-    // MARK: - The course of a stream
+    // MARK: - How far a stream is
 
     /// How far a stream has come.
-    private struct Course {
-        let lane: Lane<RandomRecords>
+    private struct StreamProgress {
+        let feed: RingFeed<RandomRecords>
         let watch: PeerWatch
         var begin: StreamBegin
         /// Whether the ring has a begin record of this stream, and the end record.
@@ -121,22 +121,22 @@ package struct StreamTransmitter {
             guard hasBegun, answer == nil else { return }
             // Of what is still in the ring, the last entry may be the end, and the first ones the beginning and what was there
             // before.
-            let sent = lane.source.produced - begin.firstRecord
-            let left = UInt64(max(0, try lane.unreleased().count - (hasEnded ? 1 : 0)))
-            lane.source.rewind(to: lane.source.produced - min(left, sent))
-            begin.firstRecord = lane.source.produced
+            let sent = feed.source.produced - begin.firstRecord
+            let left = UInt64(max(0, try feed.unreleased().count - (hasEnded ? 1 : 0)))
+            feed.source.rewind(to: feed.source.produced - min(left, sent))
+            begin.firstRecord = feed.source.produced
             hasBegun = false
             hasEnded = false
         }
     }
 
     /// Waits until a consumer is there; the fault that ended the waiting, if there is something to report already.
-    private func awaitConsumer(_ course: Course) throws -> StreamFault? {
+    private func awaitConsumer(_ progress: StreamProgress) throws -> StreamFault? {
         let deadline = Clock.monotonic() + side.patience
         var isTold = false
-        while try !course.watch.isAttached() {
+        while try !progress.watch.isAttached() {
             if let signal = signals.take() {
-                guard course.consumers > 0 else { throw Interrupted(signal: signal) }
+                guard progress.consumers > 0 else { throw Interrupted(signal: signal) }
                 return .interrupted(signal: signal)
             }
             if !isTold { report(.phase("waiting for a consumer on \(place.ringPath)")) }
@@ -153,37 +153,37 @@ package struct StreamTransmitter {
     }
 
     /// Sends a stream from its beginning to its end; the fault that ended it early, if any.
-    private func send(_ course: inout Course) -> StreamFault? {
+    private func send(_ progress: inout StreamProgress) -> StreamFault? {
         let now = Clock.monotonic()
-        course.resumed = now
-        course.movedAt = now
-        course.consumers += 1
-        defer { course.elapsed += Clock.monotonic() - course.resumed }
+        progress.resumed = now
+        progress.movedAt = now
+        progress.consumers += 1
+        defer { progress.elapsed += Clock.monotonic() - progress.resumed }
         do {
-            let begin = course.begin
-            let (_, position) = try insert(&course, byteCount: StreamControl.byteCount(of: begin)) {
+            let begin = progress.begin
+            let (_, position) = try insert(&progress, byteCount: StreamControl.byteCount(of: begin)) {
                 StreamControl.write(begin, to: $0)
             }
-            course.hasBegun = true
+            progress.hasBegun = true
             // The consumer opens the blob now; measurement starts when it is ready.
-            try awaitRelease(of: position, &course)
-            course.resumed = Clock.monotonic()
-            let bytesBefore = course.lane.source.bytes
+            try awaitRelease(of: position, &progress)
+            progress.resumed = Clock.monotonic()
+            let bytesBefore = progress.feed.source.bytes
             report(.phase("sending"))
-            try produce(&course)
+            try produce(&progress)
             let end = StreamEnd(
-                records: course.lane.source.produced - begin.firstRecord,
-                descriptors: (course.lane.source.produced - begin.firstRecord)
+                records: progress.feed.source.produced - begin.firstRecord,
+                descriptors: (progress.feed.source.produced - begin.firstRecord)
                     * UInt64(configuration.run.work.descriptorsPerRecord),
-                bytes: course.lane.source.bytes &- bytesBefore)
-            let (record, endPosition) = try insert(&course, byteCount: StreamControl.byteCountOfEnd) {
+                bytes: progress.feed.source.bytes &- bytesBefore)
+            let (record, endPosition) = try insert(&progress, byteCount: StreamControl.byteCountOfEnd) {
                 StreamControl.write(end, to: $0)
             }
-            course.hasEnded = true
-            try awaitRelease(of: endPosition, &course)
-            course.answer = StreamControl.answer(in: record)
-            if course.answer == nil { return .unanswered }
-            return course.interruption.map { .interrupted(signal: $0.signal) }
+            progress.hasEnded = true
+            try awaitRelease(of: endPosition, &progress)
+            progress.answer = StreamControl.answer(in: record)
+            if progress.answer == nil { return .unanswered }
+            return progress.interruption.map { .interrupted(signal: $0.signal) }
         } catch let fault as StreamFault {
             return fault
         } catch let error as RingError {
@@ -193,70 +193,71 @@ package struct StreamTransmitter {
         }
     }
 
-    private func produce(_ course: inout Course) throws {
-        let lane = course.lane
+    private func produce(_ progress: inout StreamProgress) throws {
+        let feed = progress.feed
         let run = configuration.run
         let seconds = run.work.recordsPerPCore == nil ? UInt64(run.durationSeconds * 1e9) : UInt64.max >> 1
-        let end = course.resumed + (seconds > course.elapsed ? seconds - course.elapsed : 0)
-        while course.interruption == nil, Clock.monotonic() < end {
-            let made = try lane.fill(atMost: Self.turn)
+        let end = progress.resumed + (seconds > progress.elapsed ? seconds - progress.elapsed : 0)
+        while progress.interruption == nil, Clock.monotonic() < end {
+            let made = try feed.fill(atMost: Self.turn)
             if made == 0 {
-                if let limit = run.work.recordsPerPCore, lane.source.produced >= limit { return }
-                try lane.waitForLowWater(timeout: Self.nap)
+                if let limit = run.work.recordsPerPCore, feed.source.produced >= limit { return }
+                try feed.waitForLowWater(timeout: Self.nap)
             }
-            try lookAround(&course)
+            try lookAround(&progress)
         }
     }
 
     /// Publishes a control record as soon as there is room for it.
     private func insert(
-        _ course: inout Course, byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void
+        _ progress: inout StreamProgress, byteCount: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void
     ) throws -> (record: UnsafeRawBufferPointer, position: UInt32) {
         while true {
-            if let inserted = try course.lane.insert(byteCount: byteCount, write) { return inserted }
-            try lookAround(&course)
-            try course.lane.waitForSpace(timeout: Self.nap)
+            if let inserted = try progress.feed.insert(byteCount: byteCount, write) { return inserted }
+            try lookAround(&progress)
+            try progress.feed.waitForSpace(timeout: Self.nap)
         }
     }
 
     /// Waits until the consumer has released an entry, whatever it is.
-    private func awaitRelease(of position: UInt32, _ course: inout Course) throws {
-        while Int32(bitPattern: try course.lane.unreleased().position &- position) <= 0 {
-            try lookAround(&course)
-            try course.lane.waitUntilEmpty(timeout: Self.nap)
+    private func awaitRelease(of position: UInt32, _ progress: inout StreamProgress) throws {
+        while Int32(bitPattern: try progress.feed.unreleased().position &- position) <= 0 {
+            try lookAround(&progress)
+            try progress.feed.waitUntilEmpty(timeout: Self.nap)
         }
     }
 
     /// Looks, not too often, for signals, the consumer's end, and whether it still takes something.
-    private func lookAround(_ course: inout Course) throws {
+    private func lookAround(_ progress: inout StreamProgress) throws {
         let now = Clock.monotonic()
-        guard now >= course.lookedAt + Self.look else { return }
-        course.lookedAt = now
-        if let signal = signals.take(), course.interruption == nil {
-            course.interruption = (signal, now + Self.grace)
+        guard now >= progress.lookedAt + Self.look else { return }
+        progress.lookedAt = now
+        if let signal = signals.take(), progress.interruption == nil {
+            progress.interruption = (signal, now + Self.grace)
         }
-        if let (signal, deadline) = course.interruption, now > deadline {
+        if let (signal, deadline) = progress.interruption, now > deadline {
             throw StreamFault.interrupted(signal: signal)
         }
-        guard try course.watch.isAttached() else { throw StreamFault.peerGone(.consumer) }
-        let (position, count) = try course.lane.unreleased()
-        if position != course.released || count == 0 {
-            course.released = position
-            course.movedAt = now
-        } else if now - course.movedAt > side.patience {
+        guard try progress.watch.isAttached() else { throw StreamFault.peerGone(.consumer) }
+        let (position, count) = try progress.feed.unreleased()
+        if position != progress.released || count == 0 {
+            progress.released = position
+            progress.movedAt = now
+        } else if now - progress.movedAt > side.patience {
             throw StreamFault.peerIdle(.consumer, seconds: side.patienceSeconds)
         }
-        guard now >= course.sampledAt + Self.sampleInterval else { return }
+        guard now >= progress.sampledAt + Self.sampleInterval else { return }
         let next = Sample(
-            tally(course), elapsedNanoseconds: course.elapsed + now - course.resumed, after: course.sample, isa: isa)
-        if course.sampledAt > 0 { report(.sample(next)) }
-        course.sampledAt = now
-        course.sample = next
+            tally(progress), elapsedNanoseconds: progress.elapsed + now - progress.resumed, after: progress.sample,
+            isa: isa)
+        if progress.sampledAt > 0 { report(.sample(next)) }
+        progress.sampledAt = now
+        progress.sample = next
     }
 
     /// What was sent.
-    private func tally(_ course: Course) -> Tally {
-        let source = course.lane.source
+    private func tally(_ progress: StreamProgress) -> Tally {
+        let source = progress.feed.source
         let work = configuration.run.work
         var tally = Tally()
         tally.records = source.produced
@@ -269,21 +270,22 @@ package struct StreamTransmitter {
     // MARK: - Afterwards
 
     private func outcome(
-        _ course: Course, _ run: RunConfiguration, _ range: Range<UInt64>, _ backing: Backing, _ fault: StreamFault?
+        _ progress: StreamProgress, _ run: RunConfiguration, _ range: Range<UInt64>, _ backing: Backing,
+        _ fault: StreamFault?
     ) -> StreamOutcome {
         var outcome = StreamOutcome(
             role: .producer, side: side, isa: isa)
         outcome.program = run.work.mix.entries[0].program
         outcome.backing = backing
         outcome.transmitter = (configuration, range)
-        outcome.tally = tally(course)
-        outcome.elapsedNanoseconds = max(1, course.elapsed)
-        outcome.streams = course.consumers
-        outcome.answer = course.answer
-        outcome.tally.rejectedRecords = course.answer?.rejectedRecords ?? 0
-        if let answer = course.answer { outcome.add(answer.totals, of: run.work.mix.entries[0].program) }
+        outcome.tally = tally(progress)
+        outcome.elapsedNanoseconds = max(1, progress.elapsed)
+        outcome.streams = progress.consumers
+        outcome.answer = progress.answer
+        outcome.tally.rejectedRecords = progress.answer?.rejectedRecords ?? 0
+        if let answer = progress.answer { outcome.add(answer.totals, of: run.work.mix.entries[0].program) }
         outcome.fault = fault
-        if let answer = course.answer, course.consumers == 1 {
+        if let answer = progress.answer, progress.consumers == 1 {
             outcome.disagreement = disagreement(answer, outcome)
         }
         return outcome
@@ -303,15 +305,16 @@ package struct StreamTransmitter {
     }
 
     private func verify(
-        _ outcome: inout StreamOutcome, _ course: Course, _ verifier: StreamVerifier, _ blob: borrowing HugeBlob
+        _ outcome: inout StreamOutcome, _ progress: StreamProgress, _ verifier: StreamVerifier,
+        _ blob: borrowing HugeBlob
     ) throws {
         if case .interrupted? = outcome.fault {
             outcome.unverifiable = "interrupted"
             return
         }
-        guard let answer = course.answer, course.consumers == 1 else {
+        guard let answer = progress.answer, progress.consumers == 1 else {
             outcome.unverifiable =
-                course.consumers > 1
+                progress.consumers > 1
                 ? "the consumer was replaced, and only the last one answered" : "the consumer did not answer"
             return
         }

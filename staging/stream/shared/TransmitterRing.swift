@@ -9,14 +9,14 @@ import SystemPackage
 
 /// The ring as its producer has it: made, or taken over from a producer that died.
 final class TransmitterRing {
-    let lane: Lane<RandomRecords>
+    let feed: RingFeed<RandomRecords>
     let watch: PeerWatch
     /// Whether there was a ring at this place before, which nobody cleaned up.
     let wasThere: Bool
     private let name: TemporaryName?
 
-    private init(lane: Lane<RandomRecords>, watch: PeerWatch, wasThere: Bool, name: TemporaryName?) {
-        self.lane = lane
+    private init(feed: RingFeed<RandomRecords>, watch: PeerWatch, wasThere: Bool, name: TemporaryName?) {
+        self.feed = feed
         self.watch = watch
         self.wasThere = wasThere
         self.name = name
@@ -130,7 +130,7 @@ final class TransmitterRing {
         name.isKept = configuration.keeps
         return .usable(
             TransmitterRing(
-                lane: try Lane(
+                feed: try RingFeed(
                     region: region, ring: ring, source: records(configuration),
                     lowWater: lowWater(geometry, configuration)),
                 watch: watch, wasThere: true, name: name))
@@ -167,7 +167,7 @@ final class TransmitterRing {
         let name = TemporaryName(place.ringPath, region.fileDescriptor, isKept: configuration.keeps)
         let watch = PeerWatch(file: region.fileDescriptor, isDevice: false, role: .consumer)
         return TransmitterRing(
-            lane: try Lane(
+            feed: try RingFeed(
                 region: region, ring: ring, source: records(configuration),
                 lowWater: lowWater(geometry, configuration)),
             watch: watch, wasThere: wasThere, name: name)
@@ -198,7 +198,7 @@ final class TransmitterRing {
         let info = try device.info()
         let geometry = try RingGeometry(slots: info.slots, slabByteCount: info.slabByteCount)
         return TransmitterRing(
-            lane: try Lane(
+            feed: try RingFeed(
                 region: region, ring: ring, source: records(configuration),
                 lowWater: lowWater(geometry, configuration)),
             watch: PeerWatch(file: device.descriptor, isDevice: true, role: .consumer), wasThere: wasThere, name: nil)

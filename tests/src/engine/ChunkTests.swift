@@ -72,6 +72,9 @@ struct ChunkTests {
             sums: ranks.map(\.sums).reduce(nothing().sums) { zip($0, $1).map { $0 &+ $1 } },
             wholeCRCs: ranks.map(\.wholeCRCs).reduce(nothing().wholeCRCs) { zip($0, $1).map { $0 ^ $1 } })
         #expect(whole.sums == joined.sums && whole.wholeCRCs == joined.wholeCRCs)
+        var inOrder = ChunkTotals(program: made.program, blockByteCount: block, end: nil)
+        for chunk in made.chunks { inOrder.add(chunk) }
+        #expect(whole.sums == inOrder.sums && whole.wholeCRCs == inOrder.wholeCRCs, "the end need not be known")
 
         // Block by block, in order, by the reference; the digest of all bytes in one go.
         var totals = made.program.reducers.map { _ in UInt64(0) }

@@ -187,6 +187,16 @@ struct ApplyTests {
         #expect(try tool.run([file] + arguments).status == 0)
         _ = try place.file("in", bytes + bytes)
         #expect(try tool.run(["--check", digests]).status == 0)
+
+        // Out of a pipe the blocks have the same offsets.
+        let piped = place.path("piped")
+        let result = try tool.run(
+            ["-"] + arguments.dropLast() + [piped], wrapper: ["/bin/sh", "-c", "cat \(file) | \"$0\" \"$@\""])
+        #expect(result.status == 0, "\(result.errors)")
+        let lines = try [digests, piped].map {
+            try String(contentsOfFile: $0, encoding: .utf8).split(separator: "\n").filter { !$0.hasPrefix("# file") }
+        }
+        #expect(lines[0] == lines[1] && lines[0].count > 10)
     }
 
     @Test("A sparse file of 20 GiB: holes count as zeros and are not read")

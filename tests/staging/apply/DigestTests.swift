@@ -81,4 +81,29 @@ struct DigestTests {
         let more = ChunkResult(range: 40..<50, values: [1], holeBytes: 0)
         #expect(try differences(made.chunks + [more]) == [40])
     }
+
+    @Test("Results that come in any order are told in the order of the range", arguments: 0..<10)
+    func order(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let ranges: [Range<UInt64>] = (0..<20).map { index in
+            let first = 30 + 20 * UInt64(index)
+            return first..<(index == 19 ? 413 : first + 20)
+        }
+        let made = try Case("crc32c,fnv", ranges: ranges, &random)
+        var job = BlockJob(program: made.program)
+        job.blockByteCount = 10
+        var rows: [(offset: UInt64, length: Int, values: [UInt64])] = []
+        let results = OrderedResults(job, start: 30) { rows.append(($0.offset, $0.length, Array($0.values))) }
+        for (count, chunk) in made.chunks.shuffled(using: &random).enumerated() {
+            #expect(results.totals.bytes < 383, "after \(count) chunks")
+            try results.add(chunk)
+        }
+        #expect(results.totals.bytes == 383 && results.totals.blocks == 39)
+        let offsets: [UInt64] = (0..<39).map { 30 + 10 * UInt64($0) }
+        #expect(rows.map { $0.offset } == offsets)
+        let lengths = Array(repeating: 10, count: 38) + [3]
+        #expect(rows.map { $0.length } == lengths)
+        let values = made.chunks.flatMap { $0.values }
+        #expect(rows.flatMap { $0.values } == values)
+    }
 }

@@ -9,8 +9,12 @@ import ToolTesting
 struct RowTests {
     @Test("No record is dealt out whose row still holds values that nobody has taken")
     func rows() throws {
-        let feed = BlockFeed(range: 0..<1000, blockByteCount: 10, blocksPerRecord: 2)
-        var records = BlockRecords(feed: feed, instructions: try Program(parsing: "fnv").instructions, rows: 4)
+        let feed = SpanQueue(blockByteCount: 10)
+        for span in 0..<50 {
+            feed.append(
+                BlockSpan(sequence: UInt64(span), offset: UInt64(20 * span), byteCount: 20), at: UInt64(20 * span))
+        }
+        var records = SpanRecords(spans: feed, instructions: try Program(parsing: "fnv").instructions, rows: 4)
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 64)
         defer { memory.deallocate() }
         func deal() -> Int {

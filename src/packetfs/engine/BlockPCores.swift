@@ -8,11 +8,11 @@ import SystemPackage
 
 /// What runs that yield values block by block have in common: their pcores, how these end, and the tables through which values
 /// come back. Used by one thread.
-package final class BlockWork {
+package final class BlockPCores {
     package let program: Program
     package let isa: ISA
     /// CPUs that pcores go round over, and how many pcores there are.
-    package let cpus: [Int], pcores: Int
+    package let cpus: [Int], count: Int
     package let blockByteCount: Int
     /// Nanoseconds from the start of the first pcore's process until all were ready.
     package private(set) var readyNanoseconds: UInt64 = 0
@@ -31,7 +31,7 @@ package final class BlockWork {
         program = job.program
         self.isa = isa
         self.cpus = cpus
-        pcores = job.pcores ?? cpus.count
+        count = job.pcores ?? cpus.count
         blockByteCount = job.blockByteCount
         restartsFailed = job.restartsFailed
         self.report = report
@@ -39,49 +39,43 @@ package final class BlockWork {
 
     package var reducerCount: Int { program.reducers.count }
 
-    /// Blocks of a record: so much that a pcore is busy for a while and FNV has several to interleave, but no more than gives
-    /// every pcore several records of `byteCount` bytes, if that is known.
-    package func blocksPerRecord(_ byteCount: Int?) -> Int {
-        var count = max(1, min((8 << 20) / blockByteCount, 4096))
-        if let byteCount { count = min(count, max(1, byteCount / blockByteCount / (pcores * 8))) }
-        return count
-    }
+    /// The most blocks of a record: so many that a pcore is busy for a while and FNV has several to interleave.
+    package var blocksPerRecord: Int { max(1, min((8 << 20) / blockByteCount, 4096)) }
 
     /// Slots of each pcore's ring: a record in hand and some to follow.
     package static let slots = 8
 
-    package func parameters(_ job: PCoreJob, limit: Int, blocksPerRecord: Int) -> RunParameters {
-        RunParameters(
-            pcores: pcores, limit: limit, descriptorsPerRecord: blocksPerRecord, lowWater: Self.slots, job: job)
-    }
-
-    /// The records of one pcore out of `feed`.
-    package func records(of feed: any SpanFeed) -> BlockRecords {
-        BlockRecords(feed: feed, instructions: program.instructions, rows: Self.slots)
+    /// The records of one pcore out of `spans`.
+    package func records(of spans: any SpanSource) -> SpanRecords {
+        SpanRecords(spans: spans, instructions: program.instructions, rows: Self.slots)
     }
 
     /// Starts the pcores, and lets them run once all are ready.
     ///
     /// - Parameters:
+    ///   - job: what pcores do with blocks of this many bytes in all, `limit`.
+    ///   - blocksPerRecord: the most blocks of a span.
     ///   - policy: what becomes of a pcore that dies, if such pcores are to be replaced at all.
     ///   - files: what pcores inherit; the table of values is added.
     ///   - willRunAgain: see ``PCoreGroup``.
     ///   - whileWaiting: called every few milliseconds until all are ready.
     package func start(
-        _ feed: any SpanFeed, _ parameters: RunParameters, policy: RestartPolicy, files: PCoreFiles,
-        signals: TerminationSignals?, willRunAgain: @escaping (Lane<BlockRecords>) throws -> Void = { _ in },
+        _ spans: any SpanSource, job: PCoreJob, limit: Int, blocksPerRecord blocks: Int, policy: RestartPolicy,
+        files: PCoreFiles,
+        signals: TerminationSignals?, willRunAgain: @escaping (RingFeed<SpanRecords>) throws -> Void = { _ in },
         whileWaiting: () throws -> Void = {}
-    ) throws -> PCoreGroup<BlockRecords> {
+    ) throws -> PCoreGroup<SpanRecords> {
         let began = Clock.monotonic()
-        let blocks = Int(parameters.descriptorsPerRecord)
-        tables = try ValueTables(pcores: pcores, slots: Self.slots, rowCount: blocks * reducerCount)
+        let parameters = RunParameters(
+            pcores: count, limit: limit, descriptorsPerRecord: blocks, lowWater: Self.slots, job: job)
+        tables = try ValueTables(pcores: count, slots: Self.slots, rowCount: blocks * reducerCount)
         let record = RecordFormat.byteCount(descriptors: blocks, instructions: program.steps.count)
         let whole = (record + RecordFormat.alignment - 1) / RecordFormat.alignment * RecordFormat.alignment
         let (report, tables) = (report, tables)
         var group = try PCoreGroup.start(
             control: ControlRegion(parameters: parameters, mix: ProgramMix(program)),
             geometry: RingGeometry(slots: UInt32(Self.slots), slabByteCount: UInt64((Self.slots + 1) * whole)),
-            cpus: cpus, sources: (0..<pcores).map { _ in records(of: feed) },
+            cpus: cpus, sources: (0..<count).map { _ in records(of: spans) },
             lowWater: Self.slots, policy: restartsFailed ? policy : .never,
             report: report, willRunAgain: willRunAgain
         ) { index in
@@ -96,28 +90,27 @@ package final class BlockWork {
         return group
     }
 
-    /// Gives records to pcores that have room, until none has or `isOver`, which is asked after each; how many.
-    package func deal(_ lanes: [Lane<BlockRecords>], until isOver: () throws -> Bool = { false }) throws -> Int {
+    /// Gives records to pcores that have room, until none has; how many.
+    package func deal(_ feeds: [RingFeed<SpanRecords>]) throws -> Int {
         var made = 0
         // One record each in turn, so that the last ones are spread.
         var again = true
         while again {
             again = false
-            for lane in lanes {
-                guard try lane.produce(atMost: 1) > 0 else { continue }
+            for feed in feeds {
+                guard try feed.produce(atMost: 1) > 0 else { continue }
                 made += 1
                 again = true
-                if try isOver() { return made }
             }
         }
         return made
     }
 
     /// Takes the values of what pcores have released; how many records that was.
-    package func collect(_ lanes: [Lane<BlockRecords>], _ take: (BlockSpan, [UInt64]) throws -> Void) throws -> Int {
+    package func collect(_ feeds: [RingFeed<SpanRecords>], _ take: (BlockSpan, [UInt64]) throws -> Void) throws -> Int {
         var taken = 0
-        for (index, lane) in lanes.enumerated() where !lane.source.pending.isEmpty {
-            for done in lane.source.takeDone(unreleased: try lane.unreleased().count) {
+        for (index, feed) in feeds.enumerated() where !feed.source.pending.isEmpty {
+            for done in feed.source.takeDone(unreleased: try feed.unreleased().count) {
                 let blocks = (done.span.byteCount + blockByteCount - 1) / blockByteCount
                 try take(
                     done.span,
@@ -147,10 +140,10 @@ package final class BlockWork {
     }
 
     /// Ends the pcores in order.
-    package func end(_ group: inout PCoreGroup<BlockRecords>) throws {
+    package func end(_ group: inout PCoreGroup<SpanRecords>) throws {
         let fault = group.finish(nil)
         try check(fault, group)
-        let tally = (0..<pcores).reduce(Tally()) { $0 + group.control.block($1).latest.tally }
+        let tally = (0..<count).reduce(Tally()) { $0 + group.control.block($1).latest.tally }
         records = tally.records
         restarts = group.restartCount
         guard tally.rejectedRecords == 0 else {
@@ -159,7 +152,7 @@ package final class BlockWork {
     }
 
     /// Ends with what a fault means, if there was one.
-    package func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<BlockRecords>) throws {
+    package func check(_ fault: RunFault?, _ group: borrowing PCoreGroup<SpanRecords>) throws {
         guard let fault else { return }
         if case .interrupted(let signal) = fault { throw Interrupted(signal: signal) }
         guard case .died(let pcore, _, let end) = fault, end == .exited(PCoreExit.io) else {

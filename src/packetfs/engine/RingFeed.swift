@@ -12,7 +12,7 @@ package protocol RecordSource {
     mutating func write(into memory: UnsafeMutableRawBufferPointer, position: UInt32)
 }
 
-extension Lane where Source == RandomRecords {
+extension RingFeed where Source == RandomRecords {
     /// ``produce(atMost:)``, compiled for random records also where another module calls it.
     package func fill(atMost count: Int) throws(RingError) -> Int { try produce(atMost: count) }
 }
@@ -22,7 +22,7 @@ extension Lane where Source == RandomRecords {
 /// A class, because arrays hold no non-copyable elements and Swift 6.3.1 crashes when it compiles other ways to keep them for
 /// the thread sanitizer. What changes is unchecked: exclusivity checks at run time took a sixth of the producer's time, and
 /// a single thread that never calls back cannot break the rule.
-package final class Lane<Source: RecordSource> {
+package final class RingFeed<Source: RecordSource> {
     private let region: SharedRegion
     @exclusivity(unchecked) private var ring: RingProducer
     @exclusivity(unchecked) package var source: Source
