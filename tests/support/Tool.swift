@@ -106,7 +106,7 @@ public struct Tool: Sendable {
             defer { try? FileManager.default.removeItem(at: folder) }
             guard wait(seconds: 120) else {
                 kill(process.processIdentifier, SIGKILL)
-                throw Hang(errors: errorsSoFar)
+                throw DeadlineExceeded(errors: errorsSoFar)
             }
             process.waitUntilExit()
             return Result(
@@ -125,7 +125,7 @@ public struct Tool: Sendable {
     }
 
     /// A tool that does not end.
-    public struct Hang: Error {
+    public struct DeadlineExceeded: Error {
         let errors: String
     }
 

@@ -150,8 +150,11 @@ def check_move(tree, component, to):
 
 
 def move(tree, component, to, base, body):
-    """Moves the component, builds, tests and commits, on top of the commit `base`. If that fails or is interrupted, the checkout is as it was
-    before, and what had been done is in git's stash, with whatever somebody else has changed meanwhile."""
+    """Moves the component, builds, tests and commits, on top of the commit `base`.
+
+    If that fails or is interrupted, the checkout is as it was before, and what had been done is in git's stash, with whatever
+    somebody else has changed meanwhile.
+    """
     root, name = tree.root, component.name
     if git(root, "status", "--porcelain") or git(root, "rev-parse", "HEAD") != base:
         raise Problem(UNAVAILABLE, "the checkout has changed while the checklist was gone through: start again")

@@ -28,7 +28,7 @@ enum Message: Int32 {
 }
 
 /// How the words of all ranks become one.
-enum Joining: Int32 {
+enum ReductionOperation: Int32 {
     case sum = 0
     case xor = 1
     case minimum = 2
@@ -42,7 +42,7 @@ struct CommonFailure: Error {
 }
 
 /// Rank 0 cannot be reached any more, so that there is no use in telling it.
-struct CutOff: Error {
+struct ConnectionLost: Error {
     let description: String
 }
 
@@ -173,7 +173,7 @@ final class Communicator {
                 + "is its host up, and the network to it? (--timeout)"
         }
         if rank > 0 {
-            if now - heard[0] > timeout { throw CutOff(description: hint(0)) }
+            if now - heard[0] > timeout { throw ConnectionLost(description: hint(0)) }
         } else if let silent = (1..<size).first(where: { !hasLeft[$0] && now > heard[$0] && now - heard[$0] > timeout })
         {
             throw ToolError(.system, hint(silent))
@@ -249,7 +249,7 @@ final class Communicator {
     func barrier() throws { try collective("a barrier") { pfs_mpi_barrier($0) } }
 
     /// Every rank's words, joined by `operation`. All ranks give as many.
-    func reduce(_ words: [UInt64], _ operation: Joining) throws -> [UInt64] {
+    func reduce(_ words: [UInt64], _ operation: ReductionOperation) throws -> [UInt64] {
         guard !words.isEmpty else { return [] }
         let memory = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: words.count)
         defer { memory.deallocate() }

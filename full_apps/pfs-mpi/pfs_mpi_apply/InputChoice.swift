@@ -11,7 +11,7 @@ struct InputChoice {
     }
 
     /// What can be asked for.
-    enum Wish: String, ExpressibleByArgument, CaseIterable {
+    enum Preference: String, ExpressibleByArgument, CaseIterable {
         case automatic = "auto"
         case mmap
         case mpiIO = "mpi-io"
@@ -40,7 +40,7 @@ struct InputChoice {
     /// - Parameters:
     ///   - wanted: what was asked for; automatic is what suits program and file system.
     ///   - moves: whether bytes have to be moved in any case, because they are transformed or written.
-    init(wanted: Wish, moves: Bool, file: FileDescriptor) throws(ToolError) {
+    init(wanted: Preference, moves: Bool, file: FileDescriptor) throws(ToolError) {
         if moves {
             guard wanted != .mmap else {
                 throw ToolError(.usage, "--io mmap: only for programs that only read, without --out and --in-place")

@@ -108,7 +108,7 @@ final class Job {
             communicator: communicator, counter: counter, plan: plan, source: setup.source, input: input,
             output: output,
             outputShift: configuration.output == .inPlace ? 0 : setup.range.lowerBound, collector: collector,
-            wishes: .init(keeps: configuration.digests != nil, sends: compares || command.journal != nil),
+            resultUse: .init(keeps: configuration.digests != nil, sends: compares || command.journal != nil),
             passes: configuration.rounds, totals: before
         ) { [progress] done, nanoseconds in
             progress.show(.progress(done: done + resumedBytes, total: total, nanoseconds: nanoseconds))

@@ -50,7 +50,7 @@ struct MPIApply: ParsableCommand {
         help: "Bytes that a rank claims at a time, a multiple of --block (default: up to 64M, several for each rank).")
     var chunk: ByteSize?
     @Option(help: "How the input is read: auto is what suits program and file system, and is reported.")
-    var io = InputChoice.Wish.automatic
+    var io = InputChoice.Preference.automatic
     @Option(help: "Keep what is finished in this file, so that --resume can go on from it; removed at the end.")
     var journal: String?
     @Flag(help: "Go on from the journal if it is there.")
@@ -95,7 +95,7 @@ struct MPIApply: ParsableCommand {
                 job.tell("\(why), or another rank has ended; \(job.whatIsLeft)")
             }
             Glibc._exit(128 + signal.signal)
-        } catch let error as CutOff {
+        } catch let error as ConnectionLost {
             job.tell(error.description)
             job.discard()
             Glibc._exit(ToolExit.system.rawValue)

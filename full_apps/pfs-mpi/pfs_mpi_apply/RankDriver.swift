@@ -32,7 +32,7 @@ final class Collector {
 /// One rank's share of the job: claims chunks, moves bytes by MPI-IO, keeps and sends results.
 final class RankDriver: ChunkDriver {
     /// What becomes of results beside being added up.
-    struct Wishes {
+    struct ResultUse {
         /// They stay with this rank until the end.
         var keeps = false
         /// They go to rank 0, once they are safe.
@@ -47,7 +47,7 @@ final class RankDriver: ChunkDriver {
     private let output: SharedOutput?
     private let outputShift: UInt64
     private let collector: Collector?
-    private let wishes: Wishes
+    private let resultUse: ResultUse
     private let passes: Int
     private let progress: (_ done: UInt64, _ nanoseconds: UInt64) -> Void
 
@@ -77,7 +77,7 @@ final class RankDriver: ChunkDriver {
     ///   - progress: is told the bytes that all ranks have done in all passes.
     init(
         communicator: Communicator, counter: ClaimCounter, plan: ChunkPlan, source: ApplySource, input: MPIFile?,
-        output: SharedOutput?, outputShift: UInt64, collector: Collector?, wishes: Wishes, passes: Int,
+        output: SharedOutput?, outputShift: UInt64, collector: Collector?, resultUse: ResultUse, passes: Int,
         totals: ChunkTotals, progress: @escaping (_ done: UInt64, _ nanoseconds: UInt64) -> Void
     ) {
         self.communicator = communicator
@@ -88,7 +88,7 @@ final class RankDriver: ChunkDriver {
         self.output = output
         self.outputShift = outputShift
         self.collector = collector
-        self.wishes = wishes
+        self.resultUse = resultUse
         self.passes = passes
         self.totals = totals
         self.progress = progress
@@ -124,8 +124,8 @@ final class RankDriver: ChunkDriver {
         guard pass == passes - 1 else { return }
         totals.add(chunk)
         ownBytes += UInt64(chunk.range.count)
-        if wishes.keeps { kept.append(chunk) }
-        if wishes.sends { unsafe.append(chunk) }
+        if resultUse.keeps { kept.append(chunk) }
+        if resultUse.sends { unsafe.append(chunk) }
     }
 
     /// Fails if the file is not as it was.

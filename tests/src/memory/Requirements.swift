@@ -33,7 +33,7 @@ func withTransparentHugePages<Result>(_ body: () throws -> Result) throws -> Res
     let file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
     if TransparentHugePages.enabledForMemfd() { return try body() }
     let chosen = readText(file)?.split(separator: "[").last?.split(separator: "]").first
-    guard let chosen else { throw NotToBeHad() }
+    guard let chosen else { throw ResourceUnavailable() }
     try write("advise", to: file)
     defer { try? write(String(chosen), to: file) }
     return try body()
@@ -61,7 +61,7 @@ struct TemporaryFolder: ~Copyable {
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         if !arguments.isEmpty, try run(["mount"] + arguments + ["none", path]) != 0 {
             rmdir(path)
-            throw NotToBeHad()
+            throw ResourceUnavailable()
         }
         return FilePath(path)
     }
