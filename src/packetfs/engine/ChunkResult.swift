@@ -93,7 +93,8 @@ public struct ChunkTotals: Sendable {
         holeBytes += chunk.holeBytes
         let last = chunk.range.count - (count - 1) * blockByteCount
         for (index, step) in program.reducers.enumerated() {
-            var crc: UInt32 = 0
+            // In order each block is joined to what is there; a joiner for each chunk would cost more than the blocks' own.
+            var crc = end == nil ? UInt32(truncatingIfNeeded: wholeCRCs[index]) : 0
             for block in 0..<count {
                 let value = chunk.values[block * width + index]
                 totals[index] &+= value
@@ -106,8 +107,7 @@ public struct ChunkTotals: Sendable {
             if let end {
                 wholeCRCs[index] ^= UInt64(CRC32C.Joiner(lengthB: end - chunk.range.upperBound).combine(crc, 0))
             } else {
-                let before = UInt32(truncatingIfNeeded: wholeCRCs[index])
-                wholeCRCs[index] = UInt64(CRC32C.Joiner(lengthB: UInt64(chunk.range.count)).combine(before, crc))
+                wholeCRCs[index] = UInt64(crc)
             }
         }
     }
