@@ -158,6 +158,20 @@ static inline void ktap_join(pid_t child)
 		FAIL("child %d ended with wait status 0x%x", child, status);
 }
 
+/* Whether KTAP_ONLY, names with commas between them, has this one; it is for all if it is empty. */
+static inline bool ktap_is_chosen(const char *name)
+{
+	const char *only = getenv("KTAP_ONLY");
+	size_t length = strlen(name);
+
+	if (!only || !*only)
+		return true;
+	for (; *only; only += strcspn(only, ","), only += *only == ',')
+		if (strcspn(only, ",") == length && strncmp(only, name, length) == 0)
+			return true;
+	return false;
+}
+
 /* Runs the tests in order; `after`, if not NULL, runs behind each. Returns the exit status. */
 static inline int ktap_run(const struct ktap_test *tests, size_t count, unsigned int seconds,
 			   void (*after)(void))
@@ -170,6 +184,8 @@ static inline int ktap_run(const struct ktap_test *tests, size_t count, unsigned
 		bool ok, skipped;
 		pid_t child;
 
+		if (!ktap_is_chosen(tests[i].name))
+			continue;
 		fflush(stdout);
 		child = fork();
 		if (child == 0) {

@@ -82,15 +82,19 @@ unpack_headers_alone() {
     kernel_dir=$tree/usr/src/linux-headers-$kernel_version
 }
 
+# copy_module_sources WORK: copies the sources of the modules; what has not changed keeps its time, and is not built again.
+copy_module_sources() {
+    mkdir -p "$1/src/dev" "$1/src/packetfs"
+    cp -rup src/dev/kernel "$1/src/dev/"
+    cp -rup src/packetfs/uapi "$1/src/packetfs/"
+}
+
 # build_modules KDIR WORK [make arguments...]: builds the modules in WORK, from copies of the sources, so that the tree
 # stays clean and two kernels do not meet.
 build_modules() {
     local kdir=$1 work=$2
     shift 2
-    mkdir -p "$work/src/dev" "$work/src/packetfs"
-    # -u and -p: what has not changed is not built again.
-    cp -rup src/dev/kernel "$work/src/dev/"
-    cp -rup src/packetfs/uapi "$work/src/packetfs/"
+    copy_module_sources "$work"
     make -C "$kdir" M="$work/src/dev/kernel" "$@"
 }
 
