@@ -68,8 +68,8 @@ let src: [Target] = [
     .target(
         name: "PacketFSTools",
         dependencies: [
-            "CPacketFS", "PacketFSProcess", "PacketFSEngine", "PacketFSMemory", "PacketFSPCPU", "CPacketFSShims",
-            argumentParser, systemPackage,
+            "CPacketFS", "PacketFSProcess", "PacketFSEngine", "PacketFSMemory", "PacketFSGram", "PacketFSPCPU",
+            "CPacketFSShims", argumentParser, systemPackage,
         ],
         path: "src/packetfs/tools", swiftSettings: swift),
     // What network runners have in common: making frames, counting and executing those that arrive.
@@ -353,6 +353,17 @@ let tests: [Target] = [
     .testTarget(
         name: "MPITests", dependencies: ["pfs_apply", "ToolTesting"] + (hasMPI ? ["pfs_mpi_apply"] : []),
         path: "tests/full_apps/pfs-mpi", swiftSettings: swift),
+    // What all tools have in common: options, reports.
+    .testTarget(
+        name: "ToolsTests",
+        dependencies: [
+            "PacketFSTools", "ToolTesting", "pfs_proc_pcores", "pfs_apply", "pfs_stream_fastpath_tx",
+            "pfs_stream_fastpath_rx", "pfs_shm_ring_bench", "pfs_pcpu_bench", "pfs_ctl", "pfs_ringpeek_ctl",
+            "pfs_afxdp_probe", "pfs_afxdp_tx", "pfs_afxdp_rx", "yeet_afp_tx", "yeet_afp_rx", "yeet_udp_tx",
+            "yeet_udp_rx",
+        ]
+            + (hasDPDK ? ["pfs_dpdk_probe", "pfs_dpdk_tx", "pfs_dpdk_rx"] : []) + (hasMPI ? ["pfs_mpi_apply"] : []),
+        path: "tests/tools", swiftSettings: swift),
     .testTarget(name: "ArchitectureTests", path: "tests/architecture", swiftSettings: swift),
 ]
 

@@ -5,7 +5,13 @@ import SystemPackage
 
 /// The registers of a network card, through the kernel module pfs_ringpeek.
 @main
-struct RingPeek: ParsableCommand {
+struct RingPeek: Tool {
+    static let reports = [
+        ReportDescription("pfs_ringpeek_ctl --list", Config.self, Devices.self),
+        ReportDescription("pfs_ringpeek_ctl", Config.self, Rings.self),
+        ReportDescription("pfs_ringpeek_ctl --offset", Config.self, Registers.self),
+    ]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_ringpeek_ctl",
         abstract: "Look at a network card's descriptor rings, or at any of its registers, through pfs_ringpeek.",
@@ -22,7 +28,7 @@ struct RingPeek: ParsableCommand {
     var list = false
     @Option(help: "The card, as [DOMAIN:]BUS:DEVICE.FUNCTION.")
     var bdf: String?
-    @Option(help: "The BAR. (default: where a known card has its registers, else 0)")
+    @Option(.whole("The BAR", 0...5), absent: "where a known card has its registers, else 0")
     var bar: UInt32?
     @Option(help: "Dump registers from this offset on, decimal or 0x.")
     var offset: String?
@@ -30,17 +36,18 @@ struct RingPeek: ParsableCommand {
     var length: String?
     @Flag(help: "Also registers whose reading may change the device.")
     var unsafe = false
-    @Option(help: "The module's device.")
+    @Option(help: OptionHelp.device)
     var dev = "/dev/pfs_ringpeek"
-    @Flag(help: "Write one JSON document to standard output and nothing else there.")
-    var json = false
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
         try CommandLineTool.run("pfs_ringpeek_ctl") {
             if list {
                 guard bdf == nil, offset == nil else { throw ToolError(.usage, "--list goes with nothing but --json") }
                 let devices = PCIDevice.networkDevices()
-                try show(["devices": devices], devices.map(\.line).joined(separator: "\n"))
+                try show(
+                    Devices(devices: devices),
+                    devices.isEmpty ? "no PCI network cards" : devices.map(\.line).joined(separator: "\n"))
             } else {
                 try peek()
             }
@@ -72,13 +79,14 @@ struct RingPeek: ParsableCommand {
                 states.append(ring.decode(try device.read(bar: bar, window, isUnsafe: unsafe)))
             }
             return try show(
-                ["rings": states], "\(card) \(model.name), BAR \(bar)\n" + states.map(\.text).joined(separator: "\n"))
+                Rings(rings: states), "\(card) \(model.name), BAR \(bar)\n" + states.map(\.text).joined(separator: "\n")
+            )
         }
         let words = try device.read(bar: bar ?? model?.bars[0] ?? 0, window, isUnsafe: unsafe)
         let rows = words.enumerated().map { index, word in
-            ["offset": "0x\(hex(window.offset + UInt64(index) * 4, 4))", "value": "0x\(hex(UInt64(word), 8))"]
+            Register(name: nil, offset: window.offset + UInt64(index) * 4, value: word)
         }
-        try show(["registers": rows], hexDump(words, from: window.offset))
+        try show(Registers(registers: rows), hexDump(words, from: window.offset))
     }
 
     /// The window that the options ask for.
@@ -98,10 +106,37 @@ struct RingPeek: ParsableCommand {
         return UInt64(isHex ? text.dropFirst(2) : text[...], radix: isHex ? 16 : 10)
     }
 
-    private func show<Result: Encodable>(_ result: Result, _ text: String) throws {
-        let config = ["bdf": bdf, "dev": dev, "offset": offset, "length": length]
-        let whole =
-            json ? try ToolReport(tool: "pfs_ringpeek_ctl", config: config, result: result, warnings: []).text() : text
-        try CommandLineTool.write(whole.isEmpty ? "no PCI network cards" : whole)
+    private func show(_ result: some ReportObject, _ text: String) throws(ToolError) {
+        try ToolReport(
+            tool: "pfs_ringpeek_ctl", config: Config(bdf: bdf, dev: dev, offset: offset, length: length),
+            result: result, warnings: []
+        ).write(json: output.json, title: text)
     }
+}
+
+/// What was asked for.
+struct Config: ReportObject {
+    let bdf: String?, dev: String, offset: String?, length: String?
+
+    static var figures: [Figure<Self>] {
+        Figure("bdf", "the card", \.bdf)
+        Figure("dev", "the module's device file", \.dev)
+        Figure("offset", "where the dump begins", \.offset)
+        Figure("length", "of the dump", \.length)
+    }
+}
+
+struct Devices: ReportObject {
+    let devices: [PCIDevice]
+    static var figures: [Figure<Self>] { Figure("devices", "network cards, by address", \.devices) }
+}
+
+struct Rings: ReportObject {
+    let rings: [RingState]
+    static var figures: [Figure<Self>] { Figure("rings", "the card's descriptor rings", \.rings) }
+}
+
+struct Registers: ReportObject {
+    let registers: [Register]
+    static var figures: [Figure<Self>] { Figure("registers", "in the order of their offsets", \.registers) }
 }

@@ -1,3 +1,5 @@
+import PacketFSTools
+
 /// A kind of network card whose ring registers are known.
 struct CardModel {
     let name: String
@@ -97,7 +99,7 @@ struct RingLayout {
         var state = RingState(
             name: name,
             registers: registers.map {
-                .init(name: $0.name, offset: offset + UInt64($0.distance), value: word($0.distance))
+                Register(name: $0.name, offset: offset + UInt64($0.distance), value: word($0.distance))
             },
             baseAddress: base)
         guard let counters else { return state }
@@ -113,44 +115,37 @@ struct RingLayout {
     }
 }
 
-/// What the registers of a ring say.
-struct RingState: Encodable, Equatable {
-    struct Register: Encodable, Equatable {
-        let name: String
-        let offset: UInt64
-        let value: UInt32
-    }
+/// A register and what it says. Reports have numbers as people compare them with a data sheet.
+struct Register: ReportObject, Equatable {
+    let name: String?
+    let offset: UInt64
+    let value: UInt32
 
+    static var figures: [Figure<Self>] {
+        Figure("name", "the data sheet's; null in a dump", \.name)
+        Figure("offset", "in the BAR, `0x` and hexadecimal") { "0x\(hex($0.offset, 4))" }
+        Figure("value", "`0x` and hexadecimal") { "0x\(hex(UInt64($0.value), 8))" }
+    }
+}
+
+/// What the registers of a ring say.
+struct RingState: ReportObject, Equatable {
     let name: String
     let registers: [Register]
-    /// Bus address of the first descriptor; 0 means that no driver has set the ring up. It may be stale when the interface is down.
+    /// It may be stale when the interface is down.
     let baseAddress: UInt64
-    /// Descriptors of the ring, where the card knows.
-    var descriptors: Int?
-    /// The descriptor that the card takes next, and the first one that it may not take.
-    var head: Int?, tail: Int?
-    /// Descriptors that the card may take, if head and tail lie in the ring.
-    var ownedByCard: Int?
+    var descriptors: Int?, head: Int?, tail: Int?, ownedByCard: Int?
 
-    private enum CodingKeys: String, CodingKey {
-        case name, registers, descriptors, head, tail
-        case baseAddress = "base_address"
-        case ownedByCard = "owned_by_card"
-    }
-
-    /// Values as text that people can compare with a data sheet; absent ones as null.
-    func encode(to encoder: any Encoder) throws {
-        var box = encoder.container(keyedBy: CodingKeys.self)
-        try box.encode(name, forKey: .name)
-        try box.encode(
-            registers.map {
-                ["name": $0.name, "offset": "0x\(hex($0.offset, 4))", "value": "0x\(hex(UInt64($0.value), 8))"]
-            }, forKey: .registers)
-        try box.encode("0x\(hex(baseAddress, 16))", forKey: .baseAddress)
-        try box.encode(descriptors, forKey: .descriptors)
-        try box.encode(head, forKey: .head)
-        try box.encode(tail, forKey: .tail)
-        try box.encode(ownedByCard, forKey: .ownedByCard)
+    static var figures: [Figure<Self>] {
+        Figure("name", "what the ring is for", \.name)
+        Figure("registers", "of the ring", \.registers)
+        Figure("base_address", "bus address of the first descriptor; 0 means that no driver has set the ring up") {
+            "0x\(hex($0.baseAddress, 16))"
+        }
+        Figure("descriptors", "of the ring, where the card knows", \.descriptors)
+        Figure("head", "the descriptor that the card takes next", \.head)
+        Figure("tail", "the first descriptor that the card may not take", \.tail)
+        Figure("owned_by_card", "descriptors that the card may take, if head and tail lie in the ring", \.ownedByCard)
     }
 
     /// For people.
@@ -161,7 +156,8 @@ struct RingState: Encodable, Equatable {
             line += ", \(descriptors) of them, head \(head), tail \(tail)"
             line += ownedByCard.map { ", \($0) owned by the card" } ?? ": outside the ring"
         }
-        return line + registers.map { "\n  0x\(hex($0.offset, 4))  \($0.name)  0x\(hex(UInt64($0.value), 8))" }.joined()
+        return line
+            + registers.map { "\n  0x\(hex($0.offset, 4))  \($0.name ?? "")  0x\(hex(UInt64($0.value), 8))" }.joined()
     }
 }
 

@@ -3,26 +3,30 @@ import PacketFSTools
 import SystemPackage
 
 /// A PCI device as sysfs describes it.
-struct PCIDevice: Encodable {
-    struct BAR: Encodable, Equatable {
-        let index: Int
-        let kind: String
-        let bytes: UInt64
+struct PCIDevice: ReportObject {
+    struct BAR: ReportObject, Equatable {
+        let index: Int, kind: String, bytes: UInt64
+
+        static var figures: [Figure<Self>] {
+            Figure("index", "its number", \.index)
+            Figure("kind", "`memory` or `io`", \.kind)
+            Figure("bytes", "its size", \.bytes)
+        }
     }
 
-    let address: String
-    let vendorId: String
-    let deviceId: String
-    /// The known card that it is.
-    let model: String?
-    let driver: String?
+    let address: String, vendorId: String, deviceId: String
+    let model: String?, driver: String?
     let interfaces: [String]
     let bars: [BAR]
 
-    private enum CodingKeys: String, CodingKey {
-        case address, model, driver, interfaces, bars
-        case vendorId = "vendor_id"
-        case deviceId = "device_id"
+    static var figures: [Figure<Self>] {
+        Figure("address", "the card, as `--bdf` takes it", \.address)
+        Figure("vendor_id", "hexadecimal", \.vendorId)
+        Figure("device_id", "hexadecimal", \.deviceId)
+        Figure("model", "the known card that it is", \.model)
+        Figure("driver", "that is bound to it", \.driver)
+        Figure("interfaces", "of the network", \.interfaces)
+        Figure("bars", "those that there are", \.bars)
     }
 
     /// The network devices below `folder`, in the order of their addresses; none where there is no PCI.

@@ -91,21 +91,11 @@ package struct ApplyConfiguration: Sendable {
     /// The largest block.
     package static let maximumBlockByteCount = 1 << 30
 
-    /// Checks every value on its own and against the others, but not against the machine.
+    /// Checks the values against each other, but not against the machine; options have limits of their own.
     package func validate() throws(ToolError) {
         func check(_ condition: Bool, _ message: @autoclosure () -> String) throws(ToolError) {
             if !condition { throw ToolError(.usage, message()) }
         }
-        try check(
-            1...Self.maximumBlockByteCount ~= blockByteCount, "--block \(blockByteCount): must be from 1 byte to 1G")
-        try check(rangeOffset >= 0, "--range-off \(rangeOffset): must not be negative")
-        try check(rangeLength.map { $0 >= 0 } ?? true, "--range-len: must not be negative")
-        try check(1...1_000_000 ~= passes, "--passes \(passes): must be from 1 to 1000000")
-        try check(
-            pcores.map { 1...PCoreWorker.maximumPCores ~= $0 } ?? true,
-            "--pcores: must be from 1 to \(PCoreWorker.maximumPCores)")
-        try check(firstCPU >= 0, "--cpu-first \(firstCPU): must not be negative")
-        try check(cpuCount.map { $0 > 0 } ?? true, "--cpu-count: must be at least 1")
         try check(
             windowByteCount >= 2 * blockByteCount,
             "--window-mb: \(windowByteCount) bytes hold less than two blocks of \(blockByteCount) bytes; "

@@ -2,105 +2,130 @@ import PacketFSEngine
 import PacketFSPCPU
 import PacketFSTools
 
-/// What pfs_apply puts into its ``ToolReport``.
-enum ApplyReport {
-    struct Config: Encodable {
-        let program: String
-        let input: String
-        let output: String?
-        let blockBytes: Int
-        let rangeOffsetBytes: Int
-        let rangeLengthBytes: Int?
-        let passes: Int
-        let pcores: Int
-        let pcoreCpus: [Int]
-        let windowBytes: Int
-        let digests: String?
-        let check: String?
+/// The application as it was understood.
+package struct ApplyConfig: ReportObject {
+    let outcome: ApplyOutcome
+    let check: String?
+
+    /// `check` is the file of digests that was compared with.
+    package init(_ outcome: ApplyOutcome, check: String?) {
+        self.outcome = outcome
+        self.check = check
     }
 
-    struct Total: Encodable {
-        let op: String
-        let value: String
-        /// The digest of the whole range, for operations that have one.
-        let wholeRange: String?
+    private var asked: ApplyConfiguration { outcome.configuration }
 
-        private enum Key: String, CodingKey { case op, value, wholeRange }
-
-        /// Written out so that a value which is not there is null and not absent.
-        func encode(to encoder: any Encoder) throws {
-            var box = encoder.container(keyedBy: Key.self)
-            try box.encode(op, forKey: .op)
-            try box.encode(value, forKey: .value)
-            try box.encode(wholeRange, forKey: .wholeRange)
-        }
-    }
-
-    struct Difference: Encodable {
-        let offsetBytes: UInt64
-        let difference: String
-    }
-
-    struct Result: Encodable {
-        let bytes: UInt64
-        let opBytes: UInt64
-        let elapsedNs: UInt64
-        let throughputMbPerS: Double
-        let passesNs: [UInt64]
-        let readyNs: UInt64
-        let blocks: UInt64
-        let holeBytes: UInt64
-        let records: UInt64
-        let restarts: Int
-        let totals: [Total]
-        let mode: String?
-        let backing: String?
-        let isa: String
-        let verified: Bool?
-        let differences: [Difference]
-
-        private enum Key: String, CodingKey {
-            case bytes, opBytes, elapsedNs, throughputMbPerS, passesNs, readyNs, blocks, holeBytes, records, restarts
-            case totals, mode, backing, isa, verified, differences
-        }
-
-        /// Written out so that values which are not there are null and not absent.
-        func encode(to encoder: any Encoder) throws {
-            var box = encoder.container(keyedBy: Key.self)
-            try box.encode(bytes, forKey: .bytes)
-            try box.encode(opBytes, forKey: .opBytes)
-            try box.encode(elapsedNs, forKey: .elapsedNs)
-            try box.encode(throughputMbPerS, forKey: .throughputMbPerS)
-            try box.encode(passesNs, forKey: .passesNs)
-            try box.encode(readyNs, forKey: .readyNs)
-            try box.encode(blocks, forKey: .blocks)
-            try box.encode(holeBytes, forKey: .holeBytes)
-            try box.encode(records, forKey: .records)
-            try box.encode(restarts, forKey: .restarts)
-            try box.encode(totals, forKey: .totals)
-            try box.encode(mode, forKey: .mode)
-            try box.encode(backing, forKey: .backing)
-            try box.encode(isa, forKey: .isa)
-            try box.encode(verified, forKey: .verified)
-            try box.encode(differences, forKey: .differences)
-        }
+    package static var figures: [Figure<Self>] {
+        Figure("program", "what was applied", \.asked.program.description)
+        Figure("input", "the file, or `standard input`", \.asked.input.description)
+        Figure("output", "where transformed bytes went; null for nowhere", \.outcome.outputName)
+        Figure("block_bytes", "of a block", \.asked.blockByteCount)
+        Figure("range_offset_bytes", "where the range begins", \.asked.rangeOffset)
+        Figure("range_length_bytes", "of the range; null for all to the end", \.asked.rangeLength)
+        Figure("passes", "how often the program was applied", \.asked.passes)
+        Figure("pcores", "processes, of each rank where there are several") { $0.outcome.pcoreCount }
+        Figure("pcore_cpus", "that pcores were spread over", \.outcome.pcoreCPUs)
+        Figure("window_bytes", "in flight at most", \.asked.windowByteCount)
+        Figure("digests", "where each block's values went; null for nowhere", \.asked.digests?.string)
+        Figure("check", "the file of digests that was compared with; null for none", \.check)
     }
 }
 
-/// Two values whose fields are written into one object.
-private struct Extended<Base: Encodable, More: Encodable>: Encodable {
-    let base: Base
-    let more: More
+/// The value of an operation over all blocks.
+private struct BlockTotal: ReportObject {
+    let step: Step
+    let value: UInt64
+    let wholeRange: String?
 
-    func encode(to encoder: any Encoder) throws {
-        try base.encode(to: encoder)
-        try more.encode(to: encoder)
+    static var figures: [Figure<Self>] {
+        Figure("op", "the operation that yields the value", \.step.description)
+        Figure("value", "the sum over all blocks, wrapping; a decimal string, as it has 64 bits") { Word($0.value) }
+        Figure("whole_range", "the CRC-32C of all bytes; null for other operations", \.wholeRange)
     }
 }
 
-private struct NothingMore: Encodable {}
+extension BlockDifference: ReportObject {
+    package static var figures: [Figure<Self>] {
+        Figure("offset_bytes", "where the block begins", \.offset)
+        Figure("difference", "what differs", \.description)
+    }
+}
 
-extension ApplyOutcome {
+extension ApplyOutcome: ReportObject {
+    package static var figures: [Figure<Self>] {
+        values
+        figures { outcome in
+            let how: String? =
+                switch outcome.mode {
+                case .mapped?: "file mapped, not copied"
+                case .staged?: "blocks read, transformed and written by each pcore"
+                case .stream?, .window?:
+                    "through a window of \(outcome.configuration.windowByteCount >> 20) MiB, in order"
+                case nil: nil
+                }
+            let cpus = CPUs.describe(Array(outcome.pcoreCPUs.prefix(outcome.pcoreCount)))
+            return how.map { [("pcores", "\(outcome.pcoreCount) on CPUs \(cpus); \($0); \(outcome.isa) kernels")] }
+                ?? []
+        }
+    }
+
+    /// The figures of a tool that has lines of its own on who did the work.
+    @FigureList<Self> package static func figures(
+        workers: @escaping (Self) -> [(label: String, text: String)]
+    ) -> [Figure<Self>] {
+        Figure("bytes", "payload of all passes", \.passedBytes)
+        Figure("op_bytes", "`bytes`, times the number of operations") {
+            $0.passedBytes &* UInt64($0.configuration.program.steps.count)
+        }
+        Figure("elapsed_ns", "of all passes", \.elapsedNanoseconds)
+        Figure(
+            "throughput_mb_per_s", "`bytes` that were not done before / `elapsed_ns`", \.megabytesPerSecond,
+            label: "throughput"
+        ) {
+            guard $0.mode != nil else { return nil }
+            return "\(decimals($0.megabytesPerSecond, 1)) MB/s: \(scaled(Double($0.workedBytes)))B in "
+                + "\(decimals(Double($0.elapsedNanoseconds) / 1e9, 3)) s"
+                + ($0.passNanoseconds.count > 1 ? ", \($0.passNanoseconds.count) passes" : "")
+        }
+        Figure("passes_ns", "time of each pass", \.passNanoseconds)
+        Figure("ready_ns", "from the first pcore's creation until all were ready", \.readyNanoseconds)
+        Figure("blocks", "of the range", \.blocks)
+        Figure("hole_bytes", "in holes of a sparse file, which were not read", \.holeBytes, label: "holes") {
+            $0.holeBytes > 0 ? "\($0.holeBytes) bytes of the file are holes and were not read" : nil
+        }
+        Figure("records", "executed", \.records)
+        Figure(
+            "mode", "`mapped`, `staged`, `stream` or `window`; null for an empty input", { $0.mode?.rawValue },
+            lines: workers)
+        Figure("restarts", "pcores that died and were replaced", \.restarts) {
+            $0.restarts > 0 ? "\($0.restarts): pcores died and were replaced" : nil
+        }
+        Figure("backing", "the window's memory; null without one", \.backing?.description)
+        Figure("isa", "the kernels that were used", \.isa.rawValue)
+    }
+
+    /// What came out and where it is.
+    @FigureList<Self> package static var values: [Figure<Self>] {
+        Figure("totals", "one for each yielding operation", \.eachTotal) { outcome in
+            let blocks = "sum over \(outcome.blocks) blocks of \(outcome.configuration.blockByteCount) bytes"
+            return outcome.eachTotal.map { total in
+                switch total.step.op {
+                case .counteq: ("\(total.step)", "\(total.value)")
+                case .fnv: ("\(total.step)", "\(total.step.text(total.value)) (\(blocks))")
+                default: ("\(total.step)", "\(total.wholeRange ?? "") (of all bytes)")
+                }
+            }
+        }
+        Figure("verified", "with `--check`: whether every block is as expected; else null", \.isAsExpected) { outcome in
+            outcome.outputLines
+        }
+        Figure("differences", "one for each block that is not", { $0.differences ?? [] }, label: "checked") { outcome in
+            outcome.differences.map {
+                $0.isEmpty ? "every block is as the digests say" : "\($0.count) of \(outcome.blocks) blocks differ"
+            }
+        }
+    }
+
     /// Whether every block has the expected values; nil if none were given.
     package var isAsExpected: Bool? { differences.map(\.isEmpty) }
 
@@ -109,11 +134,16 @@ extension ApplyOutcome {
         elapsedNanoseconds == 0 ? 0 : Double(workedBytes) / Double(elapsedNanoseconds) * 1000
     }
 
-    private func wholeRange(_ reducer: Int) -> String? {
-        wholeCRCs[reducer].map { hex(UInt64($0), digits: 8) }
+    fileprivate var pcoreCount: Int { configuration.pcores ?? pcoreCPUs.count }
+
+    private var eachTotal: [BlockTotal] {
+        configuration.program.reducers.enumerated().map { index, step in
+            BlockTotal(
+                step: step, value: totals[index], wholeRange: wholeCRCs[index].map { hex(UInt64($0), digits: 8) })
+        }
     }
 
-    private var outputName: String? {
+    fileprivate var outputName: String? {
         switch configuration.output {
         case .none: nil
         case .file(let path): path.string
@@ -122,87 +152,12 @@ extension ApplyOutcome {
         }
     }
 
-    /// The report as one JSON document.
-    ///
-    /// - Parameters:
-    ///   - check: the file of digests that was compared with.
-    ///   - warnings: what was told while the run was on.
-    package func json(check: String?, warnings: [String]) throws -> String {
-        try json(tool: "pfs_apply", check: check, warnings: warnings, config: NothingMore(), result: NothingMore())
+    private var outputLines: [(label: String, text: String)] {
+        let size = "\(blocks) blocks of \(configuration.blockByteCount) bytes"
+        return [outputName.map { ("written to", $0) }, configuration.digests.map { ("digests", "\($0), \(size)") }]
+            .compactMap { $0 }
     }
 
-    /// The same for a tool that has more to say: the fields of `config` and of `result` join the ones there.
-    package func json(
-        tool: String, check: String?, warnings: [String], config: some Encodable, result: some Encodable
-    ) throws -> String {
-        let ownConfig = ApplyReport.Config(
-            program: "\(configuration.program)", input: "\(configuration.input)", output: outputName,
-            blockBytes: configuration.blockByteCount, rangeOffsetBytes: configuration.rangeOffset,
-            rangeLengthBytes: configuration.rangeLength, passes: configuration.passes,
-            pcores: configuration.pcores ?? pcoreCPUs.count, pcoreCpus: pcoreCPUs,
-            windowBytes: configuration.windowByteCount, digests: configuration.digests?.string, check: check)
-        let ownResult = ApplyReport.Result(
-            bytes: passedBytes, opBytes: passedBytes * UInt64(configuration.program.steps.count),
-            elapsedNs: elapsedNanoseconds, throughputMbPerS: megabytesPerSecond, passesNs: passNanoseconds,
-            readyNs: readyNanoseconds, blocks: blocks, holeBytes: holeBytes, records: records, restarts: restarts,
-            totals: configuration.program.reducers.enumerated().map { index, step in
-                .init(op: "\(step)", value: "\(totals[index])", wholeRange: wholeRange(index))
-            }, mode: mode?.rawValue, backing: backing?.description, isa: isa.rawValue, verified: isAsExpected,
-            differences: (differences ?? []).map { .init(offsetBytes: $0.offset, difference: $0.description) })
-        return try ToolReport(
-            tool: tool, config: Extended(base: ownConfig, more: config),
-            result: Extended(base: ownResult, more: result), warnings: warnings
-        ).text()
-    }
-
-    /// A line of the summary.
-    package static func line(_ name: String, _ text: String) -> String {
-        "  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text
-    }
-
-    /// The first part of the summary for people: what came out and where it is.
-    package var resultLines: [String] {
-        let block = configuration.blockByteCount
-        var lines = ["\(configuration.program) over \(configuration.input): \(bytes) bytes"]
-        func line(_ name: String, _ text: String) { lines.append(Self.line(name, text)) }
-        for (index, step) in configuration.program.reducers.enumerated() {
-            if let whole = wholeRange(index) { line("\(step)", "\(whole) (of all bytes)") }
-            if step.op == .counteq { line("\(step)", "\(totals[index])") }
-            if step.op == .fnv {
-                line("\(step)", "\(step.text(totals[index])) (sum over \(blocks) blocks of \(block) bytes)")
-            }
-        }
-        if let outputName { line("written to", outputName) }
-        if let path = configuration.digests { line("digests", "\(path), \(blocks) blocks of \(block) bytes") }
-        if let differences {
-            line(
-                "checked",
-                differences.isEmpty
-                    ? "every block is as the digests say" : "\(differences.count) of \(blocks) blocks differ")
-        }
-        return lines
-    }
-
-    /// The summary for people.
-    package var summary: String {
-        var lines = resultLines
-        func line(_ name: String, _ text: String) { lines.append(Self.line(name, text)) }
-        guard let mode else { return lines.joined(separator: "\n") }
-        let seconds = Double(elapsedNanoseconds) / 1e9
-        line(
-            "throughput",
-            "\(decimals(megabytesPerSecond, 1)) MB/s: \(scaled(Double(passedBytes)))B in \(decimals(seconds, 3)) s"
-                + (passNanoseconds.count > 1 ? ", \(passNanoseconds.count) passes" : ""))
-        if holeBytes > 0 { line("holes", "\(holeBytes) bytes of the file are holes and were not read") }
-        let count = configuration.pcores ?? pcoreCPUs.count
-        let how =
-            switch mode {
-            case .mapped: "file mapped, not copied"
-            case .staged: "blocks read, transformed and written by each pcore"
-            case .stream, .window: "through a window of \(configuration.windowByteCount >> 20) MiB, in order"
-            }
-        line("pcores", "\(count) on CPUs \(CPUs.describe(Array(pcoreCPUs.prefix(count)))); \(how); \(isa) kernels")
-        if restarts > 0 { line("restarts", "\(restarts): pcores died and were replaced") }
-        return lines.joined(separator: "\n")
-    }
+    /// The first line of the summary.
+    package var title: String { "\(configuration.program) over \(configuration.input): \(bytes) bytes" }
 }

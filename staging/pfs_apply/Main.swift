@@ -7,11 +7,9 @@ import PacketFSTools
 import SystemPackage
 
 @main
-struct Apply: ParsableCommand {
-    static func main() {
-        PCoreWorker.runToolIfAsked()
-        main(nil)
-    }
+struct Apply: Tool {
+    static let reports = [ReportDescription("pfs_apply", ApplyConfig.self, ApplyOutcome.self)]
+    static func runAsChildIfAsked() { PCoreWorker.runToolIfAsked() }
 
     static let configuration = CommandConfiguration(
         commandName: "pfs_apply",
@@ -51,7 +49,7 @@ struct Apply: ParsableCommand {
     private func apply() throws {
         let expected = try options.expectedDigests()
         let configuration = try options.configuration(expected)
-        let progress = ApplyProgressBar(isShown: !options.quiet && !options.json)
+        let progress = ApplyProgressBar(isShown: !options.quiet && !options.output.json)
         let outcome: ApplyOutcome
         do {
             let run = try ApplyRun(configuration, comparingWith: expected) { progress.show($0) }
@@ -63,15 +61,17 @@ struct Apply: ParsableCommand {
         }
         // Standard output may be the transformed bytes; then the words go elsewhere.
         let target: FileDescriptor = options.out == "-" ? .standardError : .standardOutput
-        if options.json {
-            try CommandLineTool.write(outcome.json(check: options.check, warnings: progress.warnings), to: target)
-        } else {
+        if !options.output.json {
             for difference in outcome.differences ?? [] {
                 try CommandLineTool.write(
                     "\(configuration.input): block at \(difference.offset): \(difference)", to: target)
             }
-            if !options.quiet { try CommandLineTool.write(outcome.summary, to: target) }
         }
+        try ToolReport(
+            tool: "pfs_apply", config: ApplyConfig(outcome, check: options.check), result: outcome,
+            warnings: progress.warnings
+        ).write(
+            json: options.output.json, title: options.quiet ? nil : outcome.title, tellsWarnings: false, to: target)
         if outcome.isAsExpected == false { throw ExitCode(ToolExit.verificationFailed.rawValue) }
     }
 }

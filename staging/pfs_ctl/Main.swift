@@ -6,7 +6,13 @@ import SystemPackage
 
 /// Named blobs and rings, from a shell.
 @main
-struct Control: ParsableCommand {
+struct Control: Tool {
+    static let reports = [
+        ReportDescription("pfs_ctl list", Config.self, RegionList.self),
+        ReportDescription("pfs_ctl inspect, check, create", Config.self, OneRegion.self),
+        ReportDescription("pfs_ctl remove", Config.self, Removed.self),
+    ]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_ctl",
         abstract: "List, inspect, check, create and remove named blobs and rings.",
@@ -26,8 +32,7 @@ struct Control: ParsableCommand {
 struct CommonOptions: ParsableArguments {
     @Option(help: "Look in this folder only. (default: /dev/shm and every mounted hugetlbfs)")
     var dir: String?
-    @Flag(help: "Print one JSON document and nothing else.")
-    var json = false
+    @OptionGroup var output: OutputOptions
 
     /// The folders to look in; those named by the caller must be in memory.
     func folders() throws -> [FilePath] {
@@ -43,17 +48,13 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// Prints the document with `--json`, else the text.
-    func show<Result: Encodable>(
-        _ command: String, name: String? = nil, force: Bool? = nil, _ result: Result, warnings: [String] = [],
-        text: String
-    ) throws {
-        let config = ConfigRow(command: command, dir: dir, name: name, force: force)
-        for warning in warnings { FileDescriptor.standardError.writeLine("pfs_ctl: warning: \(warning)") }
-        let whole =
-            json
-            ? try ToolReport(tool: "pfs_ctl", config: config, result: result, warnings: warnings).text() : text
-        guard !whole.isEmpty else { return }
-        try CommandLineTool.write(whole)
+    func show(
+        _ command: String, name: String? = nil, force: Bool? = nil, _ result: some ReportObject,
+        warnings: [String] = [], text: String?
+    ) throws(ToolError) {
+        let config = Config(command: command, dir: dir, name: name, force: force)
+        try ToolReport(tool: "pfs_ctl", config: config, result: result, warnings: warnings)
+            .write(json: output.json, title: text)
     }
 }
 
@@ -66,7 +67,7 @@ struct List: ParsableCommand {
             let regions = try options.folders().flatMap { try Region.all(in: $0) }
             let users = Users(of: regions)
             let rows = regions.map { RegionRow($0, users) }
-            try options.show("list", ["regions": rows], warnings: users.warnings, text: RegionRow.table(rows))
+            try options.show("list", RegionList(regions: rows), warnings: users.warnings, text: RegionRow.table(rows))
         }
     }
 }
@@ -83,7 +84,7 @@ struct Inspect: ParsableCommand {
             if case .unreadable(let reason) = region.state { throw ToolError(.permission, reason) }
             let users = Users(of: [region])
             let row = RegionRow(region, users)
-            try options.show("inspect", name: name, ["region": row], warnings: users.warnings, text: row.text)
+            try options.show("inspect", name: name, OneRegion(region: row), warnings: users.warnings, text: row.text)
         }
     }
 }
@@ -100,10 +101,10 @@ struct Check: ParsableCommand {
             let row = RegionRow(region, Users(of: [region]))
             switch region.state {
             case .sound:
-                try options.show("check", name: name, ["region": row], text: "\(region.path): ok")
+                try options.show("check", name: name, OneRegion(region: row), text: "\(region.path): ok")
             case .unreadable(let reason): throw ToolError(.permission, reason)
             case .corrupt(let reason):
-                try options.show("check", name: name, ["region": row], text: "")
+                try options.show("check", name: name, OneRegion(region: row), text: nil)
                 throw ToolError(.verificationFailed, "\(region.path): \(reason)")
             }
         }
@@ -119,9 +120,9 @@ struct Create: ParsableCommand {
             """)
     @Argument(help: "Its name: letters, digits, '.', '_' and '-'. The ending is added where it is missing.")
     var name: String
-    @Option(help: "Make a ring with this many slots, as a power of two (0 to 31).") var ringPow2: Int?
-    @Option(help: "MiB of the ring's slab; 0 makes a queue of bare 32-bit values. (default: 0)") var slabMb: Int?
-    @Option(help: "Make a blob of this many MiB.") var blobMb: Int?
+    @Option(.ringPow2) var ringPow2: Int?
+    @Option(.slabMb, absent: "0, which makes a queue of bare 32-bit values") var slabMb: Int?
+    @Option(.blobMb) var blobMb: Int?
     @OptionGroup var options: CommonOptions
 
     func validate() throws {
@@ -129,15 +130,6 @@ struct Create: ParsableCommand {
             throw ValidationError("Say either --ring-pow2 or --blob-mb.")
         }
         guard slabMb == nil || ringPow2 != nil else { throw ValidationError("--slab-mb belongs to --ring-pow2.") }
-        if let ringPow2, !(0...31).contains(ringPow2) {
-            throw ValidationError("--ring-pow2 is \(ringPow2); it must be from 0 to 31.")
-        }
-        if let slabMb, !(0...262_144).contains(slabMb) {
-            throw ValidationError("--slab-mb is \(slabMb); it must be from 0 to 262144.")
-        }
-        if let blobMb, !(1...1 << 30).contains(blobMb) {
-            throw ValidationError("--blob-mb is \(blobMb); it must be from 1 to 1073741824.")
-        }
     }
 
     func run() throws {
@@ -156,7 +148,7 @@ struct Create: ParsableCommand {
             }
             let region = try Region.find(file, in: [folder])
             let row = RegionRow(region, Users(of: []))
-            try options.show("create", name: name, ["region": row], text: "\(region.path): \(row.size)")
+            try options.show("create", name: name, OneRegion(region: row), text: "\(region.path): \(row.size)")
         }
     }
 }
@@ -175,7 +167,7 @@ struct Remove: ParsableCommand {
             if !force { try region.requireRemovable(users) }
             try region.remove()
             try options.show(
-                "remove", name: name, force: force, ["removed": region.path.string], warnings: users.warnings,
+                "remove", name: name, force: force, Removed(removed: region.path.string), warnings: users.warnings,
                 text: "\(region.path): removed")
         }
     }

@@ -4,19 +4,46 @@ import PacketFSRing
 import PacketFSTools
 
 /// What was asked for.
-struct ConfigRow: Encodable {
+struct Config: ReportObject {
     let command: String
-    let dir: String?
-    let name: String?
+    let dir: String?, name: String?
     let force: Bool?
+
+    static var figures: [Figure<Self>] {
+        Figure("command", "such as `list`", \.command)
+        Figure("dir", "`--dir`; null where not given, as the next", \.dir)
+        Figure("name", "the region that was asked for", \.name)
+        Figure("force", "of `remove`", \.force)
+    }
+}
+
+/// Results of the commands.
+struct RegionList: ReportObject {
+    let regions: [RegionRow]
+    static var figures: [Figure<Self>] { Figure("regions", "one for each region", \.regions) }
+}
+
+struct OneRegion: ReportObject {
+    let region: RegionRow
+    static var figures: [Figure<Self>] { Figure("region", "the region", \.region) }
+}
+
+struct Removed: ReportObject {
+    let removed: String
+    static var figures: [Figure<Self>] { Figure("removed", "path of what was removed", \.removed) }
 }
 
 /// A role of a ring.
-struct RoleRow: Encodable {
+struct RoleRow: ReportObject {
     let attached: Bool
-    /// Holders of the role's lock: one process, or several where one inherited it; none if they cannot be seen.
     let pids: [pid_t]
     let asleep: Bool
+
+    static var figures: [Figure<Self>] {
+        Figure("attached", "whether a process holds the role", \.attached)
+        Figure("pids", "holders: one, or several where one inherited it; none if they cannot be seen", \.pids)
+        Figure("asleep", "whether it waits for the other role", \.asleep)
+    }
 
     fileprivate func text(_ users: [Users.User]) -> String {
         let holders = users.filter { pids.contains($0.pid) }.map(\.description).joined(separator: ", ")
@@ -26,43 +53,55 @@ struct RoleRow: Encodable {
 }
 
 /// A ring's figures.
-struct RingRow: Encodable {
-    let slots: UInt32
-    let mask: UInt32
-    let head: UInt32
-    let tail: UInt32
-    let queued: UInt32
-    let slabBytes: UInt64
-    let slabNextUnit: UInt32
-    let producer: RoleRow
-    let consumer: RoleRow
+struct RingRow: ReportObject {
+    let ring: RingSnapshot
+    let producer: RoleRow, consumer: RoleRow
+
+    static var figures: [Figure<Self>] {
+        Figure("slots", "of the ring", \.ring.geometry.slots)
+        Figure("mask", "slots - 1") { $0.ring.geometry.slots - 1 }
+        Figure("head", "the producer's index", \.ring.head)
+        Figure("tail", "the consumer's index", \.ring.tail)
+        Figure("queued", "entries between the two", \.ring.queued)
+        Figure("slab_bytes", "0 for a queue of bare values", \.ring.geometry.slabByteCount)
+        Figure("slab_next_unit", "where the producer continues in the slab", \.ring.slabNext)
+        Figure("producer", "who has the role", \.producer)
+        Figure("consumer", "who has the role", \.consumer)
+    }
 }
 
 /// A region in a report.
-struct RegionRow: Encodable {
-    let name: String
-    let folder: String
-    let kind: RegionKind
-    let sizeBytes: Int
-    let allocatedBytes: Int
-    let pageBytes: Int
-    let mode: String
-    let ownerUid: UInt32
-    /// `ok`, `corrupt` or `unreadable`.
-    let state: String
-    let problem: String?
+struct RegionRow: ReportObject {
+    let region: Region
+    let state: String, problem: String?
     let ring: RingRow?
     let users: [Users.User]
 
+    static var figures: [Figure<Self>] {
+        Figure("name", "of its file", \.region.name)
+        Figure("folder", "of its file", \.region.folder.string)
+        Figure("kind", "`ring` or `blob`", \.region.kind.rawValue, text: \.region.kind.rawValue)
+        Figure("size_bytes", "of its file", \.region.byteCount, label: "size") {
+            "\($0.region.byteCount) bytes, \($0.size), \($0.region.allocatedByteCount) allocated"
+        }
+        Figure("allocated_bytes", "that the kernel has allocated", \.region.allocatedByteCount)
+        Figure("page_bytes", "of the folder's pages", \.region.pageByteCount)
+        Figure("mode", "of its file, octal", \.mode)
+        Figure("owner_uid", "of its file", \.region.status.st_uid, label: "owner") {
+            "uid \($0.region.status.st_uid), mode \($0.mode)"
+        }
+        Figure("state", "`ok`, `corrupt` or `unreadable`", \.state) { row in
+            row.problem.map { "\(row.state): \($0)" } ?? row.state
+        }
+        Figure("problem", "what is wrong", \.problem)
+        Figure("ring", "null for a blob, and where it cannot be read", \.ring)
+        Figure("users", "processes that have it open or mapped", \.users)
+    }
+
+    private var mode: String { "0" + String(region.status.st_mode & 0o7777, radix: 8) }
+
     init(_ region: Region, _ users: Users) {
-        name = region.name
-        folder = region.folder.string
-        kind = region.kind
-        sizeBytes = region.byteCount
-        allocatedBytes = region.allocatedByteCount
-        pageBytes = region.pageByteCount
-        mode = "0" + String(region.status.st_mode & 0o7777, radix: 8)
-        ownerUid = region.status.st_uid
+        self.region = region
         switch region.state {
         case .sound: (state, problem) = ("ok", nil)
         case .corrupt(let reason): (state, problem) = ("corrupt", reason)
@@ -77,74 +116,42 @@ struct RegionRow: Encodable {
                     asleep: asleep)
             }
             return RingRow(
-                slots: ring.geometry.slots, mask: ring.geometry.slots - 1, head: ring.head, tail: ring.tail,
-                queued: ring.queued, slabBytes: ring.geometry.slabByteCount, slabNextUnit: ring.slabNext,
-                producer: role(.producer, asleep: ring.producerSleeps),
+                ring: ring, producer: role(.producer, asleep: ring.producerSleeps),
                 consumer: role(.consumer, asleep: ring.consumerSleeps))
         }
     }
 
-    /// Written out so that values which are not there are null and not absent.
-    func encode(to encoder: any Encoder) throws {
-        var box = encoder.container(keyedBy: Key.self)
-        try box.encode(name, forKey: .name)
-        try box.encode(folder, forKey: .folder)
-        try box.encode(kind, forKey: .kind)
-        try box.encode(sizeBytes, forKey: .sizeBytes)
-        try box.encode(allocatedBytes, forKey: .allocatedBytes)
-        try box.encode(pageBytes, forKey: .pageBytes)
-        try box.encode(mode, forKey: .mode)
-        try box.encode(ownerUid, forKey: .ownerUid)
-        try box.encode(state, forKey: .state)
-        try box.encode(problem, forKey: .problem)
-        try box.encode(ring, forKey: .ring)
-        try box.encode(users, forKey: .users)
-    }
-
-    private enum Key: String, CodingKey {
-        case name, folder, kind, sizeBytes, allocatedBytes, pageBytes, mode, ownerUid, state, problem, ring, users
-    }
-
     /// `4.06 MiB on 4 KiB pages`.
     var size: String {
-        "\(decimals(Double(sizeBytes) / 1_048_576, 2)) MiB on "
-            + (pageBytes < 1 << 20 ? "\(pageBytes >> 10) KiB" : "\(pageBytes >> 20) MiB") + " pages"
+        let pages = region.pageByteCount
+        return "\(decimals(Double(region.byteCount) / 1_048_576, 2)) MiB on "
+            + (pages < 1 << 20 ? "\(pages >> 10) KiB" : "\(pages >> 20) MiB") + " pages"
     }
 
     /// Everything, for people.
     var text: String {
-        var lines = ["\(folder)/\(name)"]
-        func line(_ name: String, _ text: String) {
-            lines.append("  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text)
+        var lines = [region.path.string] + summaryLines
+        if let row = ring {
+            let (ring, geometry) = (row.ring, row.ring.geometry)
+            let slab = geometry.slabByteCount
+            lines += [
+                summaryLine("slots", "\(geometry.slots), mask \(geometry.slots - 1)"),
+                summaryLine("indices", "head \(ring.head), tail \(ring.tail): \(ring.queued) queued"),
+                summaryLine("slab", slab == 0 ? "none" : "\(slab) bytes, continues at unit \(ring.slabNext)"),
+                summaryLine("producer", row.producer.text(users)), summaryLine("consumer", row.consumer.text(users)),
+            ]
         }
-        line("kind", kind.rawValue)
-        line("size", "\(sizeBytes) bytes, \(size), \(allocatedBytes) allocated")
-        line("owner", "uid \(ownerUid), mode \(mode)")
-        line("state", problem.map { "\(state): \($0)" } ?? state)
-        if let ring {
-            line("slots", "\(ring.slots), mask \(ring.mask)")
-            line("indices", "head \(ring.head), tail \(ring.tail): \(ring.queued) queued")
-            line(
-                "slab", ring.slabBytes == 0 ? "none" : "\(ring.slabBytes) bytes, continues at unit \(ring.slabNextUnit)"
-            )
-            line("producer", ring.producer.text(users))
-            line("consumer", ring.consumer.text(users))
-        }
-        line("used by", users.isEmpty ? "nobody" : users.map(\.description).joined(separator: ", "))
-        return lines.joined(separator: "\n")
+        let who = users.isEmpty ? "nobody" : users.map(\.description).joined(separator: ", ")
+        return (lines + [summaryLine("used by", who)]).joined(separator: "\n")
     }
 
     /// A line a region, under a heading.
     static func table(_ rows: [RegionRow]) -> String {
-        let cells =
+        TextTable.lines(
             [["KIND", "STATE", "USERS", "SIZE", "PATH"]]
-            + rows.map {
-                [$0.kind.rawValue, $0.state, "\($0.users.count)", $0.size, "\($0.folder)/\($0.name)"]
-            }
-        let widths = (0..<4).map { column in cells.map { $0[column].count }.max() ?? 0 }
-        return cells.map { row in
-            zip(row, widths + [0]).map { $0 + String(repeating: " ", count: max(0, $1 - $0.count)) }
-                .joined(separator: "  ")
-        }.joined(separator: "\n")
+                + rows.map {
+                    [$0.region.kind.rawValue, $0.state, "\($0.users.count)", $0.size, $0.region.path.string]
+                }
+        ).joined(separator: "\n")
     }
 }

@@ -1,25 +1,26 @@
 import Glibc
 import PacketFSRing
+import PacketFSTools
 import SystemPackage
 
 /// The processes that have regions open or mapped, as far as /proc shows them to the caller.
 struct Users {
     /// A process.
-    struct User: Encodable, CustomStringConvertible {
+    struct User: ReportObject, CustomStringConvertible {
         let pid: pid_t
-        /// Its name, with anything unprintable replaced: it comes from whoever started it.
+        /// Anything unprintable is replaced: it comes from whoever started the process.
         let command: String
-        var isOpen = false
-        var isMapped = false
-        /// Roles of the ring that its open files hold.
+        var isOpen = false, isMapped = false
         var roles: [String] = []
 
         var description: String { "\(pid) (\(command))" }
 
-        private enum CodingKeys: String, CodingKey {
-            case pid, command, roles
-            case isOpen = "open"
-            case isMapped = "mapped"
+        static var figures: [Figure<Self>] {
+            Figure("pid", "the process", \.pid)
+            Figure("command", "its name", \.command)
+            Figure("open", "whether it has the file open", \.isOpen)
+            Figure("mapped", "whether it has the file mapped", \.isMapped)
+            Figure("roles", "of the ring that its open files hold", \.roles)
         }
     }
 

@@ -20,14 +20,11 @@ struct Against: ParsableCommand {
     var now: String?
     @Option(help: "What to call the two, with a comma between. (default: the libraries' paths)")
     var names: String?
-    @Option(help: "Name the ratios below this at the end.")
+    @Option(.decimal("Name the ratios below this at the end", 0.01...100))
     var target = 0.97
     @OptionGroup var options: MeasurementOptions
 
     func validate() throws {
-        guard (0.01...100).contains(target) else {
-            throw ValidationError("--target is \(target); it must be from 0.01 to 100.")
-        }
         guard names.map({ $0.split(separator: ",").count == 2 }) ?? true else {
             throw ValidationError("--names \"\(names ?? "")\" must be two names with a comma between.")
         }
@@ -85,11 +82,11 @@ struct Against: ParsableCommand {
                     return Change(
                         isa: pair.isa, beforeISA: pair.before, before: figures[index], now: figures[index + 1])
                 }
-                if !options.json { print(Table.changes(found)) }
+                if !options.output.json { print(Table.changes(found)) }
                 changes += found
             }
         }
-        guard options.json else {
+        if !options.output.json {
             let slower = changes.filter { $0.ratio.median < target }
             print("\n\(slower.count) of \(changes.count) ratios below \(Table.number(target))")
             for change in slower {
@@ -97,22 +94,14 @@ struct Against: ParsableCommand {
                     "  " + Table.pad(change.now.work, 26) + Table.pad(change.now.shapeName, 26)
                         + Table.pad(change.isa.rawValue, 8) + Table.spread(change.ratio))
             }
-            return print("before: \(old.name); now: \(newName); CPU \(cpu), \(backing)")
+            print("before: \(old.name); now: \(newName); CPU \(cpu), \(backing)")
         }
-        let report = ToolReport(
+        try ToolReport(
             tool: "pfs_pcpu_bench",
-            config: Report.AgainstConfig(
-                rounds: rounds, sampleNs: sample, cpu: cpu, isas: pairs.map(\.isa.rawValue), blobBytes: blob.byteCount,
+            config: AgainstConfig(
+                sampling: options.sampling, cpu: cpu, isas: pairs.map(\.isa), blobByteCount: blob.byteCount,
                 before: old.name, now: newName),
-            result: Report.AgainstResult(
-                backing: "\(backing)",
-                changes: changes.map {
-                    .init(
-                        shape: $0.now.shapeName, work: $0.now.work, isa: $0.isa.rawValue,
-                        beforeIsa: $0.beforeISA.rawValue, beforeMbPerS: $0.before.median, nowMbPerS: $0.now.median,
-                        ratio: $0.ratio.median, ratioLow: $0.ratio.low, ratioHigh: $0.ratio.high)
-                }),
-            warnings: [])
-        print(try report.text())
+            result: AgainstResult(backing: "\(backing)", changes: changes), warnings: []
+        ).write(json: options.output.json, title: nil)
     }
 }

@@ -17,7 +17,7 @@ struct KernelsBench: ParsableCommand {
             """)
 
     @OptionGroup var options: MeasurementOptions
-    @Option(help: "MiB of the large range for random tables; it is also room for ranges beyond the caches.")
+    @Option(.whole("MiB of the large range for random tables, and of room for ranges beyond the caches", 64...1 << 20))
     var rangeMb = 1024
     @Flag(help: "Only on one CPU.")
     var oneCpu = false
@@ -27,12 +27,6 @@ struct KernelsBench: ParsableCommand {
     var peers = ".build-tools/bench-peers"
     @Option(help: "Also write the rates to this file, as tab-separated values for plot.gp.")
     var data: String?
-
-    func validate() throws {
-        guard (64...1 << 20).contains(rangeMb) else {
-            throw ValidationError("--range-mb is \(rangeMb); it must be from 64 to 1048576.")
-        }
-    }
 
     func run() throws { try CommandLineTool.run("pfs_pcpu_bench", measure) }
 
@@ -57,7 +51,7 @@ struct KernelsBench: ParsableCommand {
         let backing = try blob.backing()
 
         let (rounds, sample) = options.sampling
-        var figures: [Figure] = []
+        var figures: [Rate] = []
         try blob.withUnsafeMutableBytes { bytes in
             try CPUs.pin(to: [cpu])
             let one = Measurement(rounds: rounds, sampleNanoseconds: sample, cpus: [cpu], blob: bytes)
@@ -75,56 +69,37 @@ struct KernelsBench: ParsableCommand {
             }
         }
         let targets = Target.all(figures, shapes: shapes, isas: isas)
-        for warning in warnings { FileDescriptor.standardError.writeLine("pfs_pcpu_bench: warning: \(warning)") }
         if let data { try write(figures, to: data) }
-        let libraries = peers.libraries.map { "\($0.name): \($0.origin)" }
-        guard options.json else {
+        if !options.output.json {
             print(Table.targets(targets))
             print("\n\(isas.map(\.rawValue).joined(separator: ", ")) kernels, \(backing)")
             print("C loops: \(peers.compilers.joined(separator: "; "))")
-            if !libraries.isEmpty { print("libraries: \(libraries.joined(separator: "; "))") }
-            return
+            if !peers.libraries.isEmpty { print("libraries: \(peers.libraryNames.joined(separator: "; "))") }
         }
-        let report = ToolReport(
+        try ToolReport(
             tool: "pfs_pcpu_bench",
-            config: Report.Config(
-                rounds: rounds, sampleNs: sample, cpus: isTwice ? allowed : [cpu], isas: isas.map(\.rawValue),
-                blobBytes: blob.byteCount, lastLevelCacheBytes: lastLevelCache, peerCompiler: peers.compilers[0],
-                isaL: peers.libraries.first { $0.name == "isa-l" }?.origin,
-                peerLibraries: libraries, missingPeers: peers.missing),
-            result: Report.Result(
-                isa: isas[0].rawValue, backing: "\(backing)",
-                rates: figures.map {
-                    .init(
-                        shape: $0.shapeName, cpus: $0.cpus, work: $0.work, by: $0.by, isa: $0.isa?.rawValue,
-                        form: $0.form, medianMbPerS: $0.median, bestMbPerS: $0.best)
-                },
-                targets: targets.map(Report.Held.init)),
-            warnings: warnings)
-        print(try report.text())
+            config: KernelsConfig(
+                sampling: options.sampling, cpus: isTwice ? allowed : [cpu], isas: isas,
+                blobByteCount: blob.byteCount, lastLevelCache: lastLevelCache, peers: peers),
+            result: KernelsResult(isa: isas[0], backing: "\(backing)", rates: figures, targets: targets),
+            warnings: warnings
+        ).write(json: options.output.json, title: nil)
     }
 
     private func contenders(_ peers: Peers, _ isas: [ISA], _ shape: Shape) throws -> [Contender] {
         try Contender.all(peers: peers, isas: isas, programs: options.programs, shape: shape)
     }
 
-    private func show(_ figures: [Figure], _ isas: [ISA]) -> [Figure] {
-        if !options.json {
+    private func show(_ figures: [Rate], _ isas: [ISA]) -> [Rate] {
+        if !options.output.json {
             print(Table.rates(figures, isas: isas))
             print(Table.ratios(figures, isas: isas))
         }
         return figures
     }
 
-    private func write(_ figures: [Figure], to path: String) throws(ToolError) {
-        var text = "shape\tcpus\twork\tby\tisa\tform\tmedian_mb_per_s\tbest_mb_per_s\n"
-        for figure in figures {
-            text +=
-                [
-                    figure.shape.rawValue, "\(figure.cpus)", figure.work, figure.by, figure.isa?.rawValue ?? "-",
-                    figure.form ?? "-", "\(figure.median)", "\(figure.best)",
-                ].joined(separator: "\t") + "\n"
-        }
+    private func write(_ figures: [Rate], to path: String) throws(ToolError) {
+        let text = Rate.header(separator: "\t") + "\n" + Rate.lines(figures, separator: "\t")
         do {
             let file = try FileDescriptor.open(
                 FilePath(path), .writeOnly, options: [.create, .truncate],

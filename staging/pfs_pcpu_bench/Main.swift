@@ -6,7 +6,13 @@ import PacketFSTools
 import SystemPackage
 
 @main
-struct PCPUBench: ParsableCommand {
+struct PCPUBench: Tool {
+    static let reports = [
+        ReportDescription("pfs_pcpu_bench kernels", KernelsConfig.self, KernelsResult.self),
+        ReportDescription("pfs_pcpu_bench against", AgainstConfig.self, AgainstResult.self),
+        ReportDescription("pfs_pcpu_bench threads", PlainThreads.Config.self, PlainThreads.Result.self),
+    ]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_pcpu_bench",
         abstract: "Measure the pCPU kernels.",

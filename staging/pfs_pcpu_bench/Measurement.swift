@@ -4,7 +4,7 @@ import PacketFSPCPU
 import PacketFSTools
 
 /// What one contender reached in one shape.
-struct Figure {
+struct Rate: ReportObject {
     let shape: Shape.Key
     /// For people and for JSON.
     let shapeName: String
@@ -20,12 +20,24 @@ struct Figure {
     var median: Double { Quartiles(samples).median }
     var best: Double { samples.max() ?? 0 }
 
+    static var figures: [Figure<Self>] {
+        Figure("shape", "the ranges that were worked on", \.shapeName)
+        Figure("cpus", "that took part", \.cpus)
+        Figure("work", "the program, or `read` and `modify`", \.work)
+        Figure("by", "`packetfs`, `packetfs-each`, `packetfs-passes`, `c`, `limit` or a library", \.by)
+        Figure("isa", "of PacketFS's kernels; null for other contenders", \.isa?.rawValue)
+        Figure("form", "which of several loops or libraries it is", \.form)
+        Figure("median_mb_per_s", "of the rounds", \.median)
+        Figure("best_mb_per_s", "of the rounds", \.best)
+        Figure("shape_key", "as `--shape` takes it", \.shape.rawValue)
+    }
+
     /// This rate over another that was measured in the same rounds: the quartiles of the rounds' ratios.
-    func over(_ other: Figure) -> Quartiles { Quartiles(zip(samples, other.samples).map(/)) }
+    func over(_ other: Rate) -> Quartiles { Quartiles(zip(samples, other.samples).map(/)) }
 }
 
 /// The middle of some numbers, and how far they spread.
-struct Quartiles {
+struct Quartiles: ReportObject {
     let low: Double
     let median: Double
     let high: Double
@@ -36,6 +48,12 @@ struct Quartiles {
         median = sorted[sorted.count / 2]
         low = sorted[sorted.count / 4]
         high = sorted[sorted.count - 1 - sorted.count / 4]
+    }
+
+    static var figures: [Figure<Self>] {
+        Figure("ratio", "median over the rounds", \.median)
+        Figure("ratio_low", "lower quartile", \.low)
+        Figure("ratio_high", "upper quartile", \.high)
     }
 }
 
@@ -49,7 +67,7 @@ struct Measurement {
     let blob: UnsafeMutableRawBufferPointer
 
     /// - Parameter contend: makes the contenders, for each thread its own, so that threads share nothing but memory.
-    func figures(_ shape: Shape, _ contend: () throws -> [Contender]) throws -> [Figure] {
+    func figures(_ shape: Shape, _ contend: () throws -> [Contender]) throws -> [Rate] {
         let part = blob.count / cpus.count / 4096 * 4096
         precondition(shape.extent <= part, "the blob is too small for \(shape.name)")
         var lanes = try cpus.indices.map {
@@ -66,7 +84,7 @@ struct Measurement {
         }
         return contenders.indices.map { index in
             let contender = contenders[index]
-            return Figure(
+            return Rate(
                 shape: shape.key, shapeName: shape.name, cpus: cpus.count, work: contender.work, by: contender.by,
                 isa: contender.isa, form: contender.form, samples: samples[index])
         }

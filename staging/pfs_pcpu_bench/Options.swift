@@ -4,9 +4,9 @@ import PacketFSTools
 
 /// What `kernels` and `against` have in common: what is measured, where and for how long.
 struct MeasurementOptions: ParsableArguments {
-    @Option(help: "Rounds; medians over rounds count.")
+    @Option(.whole("Rounds, over which medians count", 1...10_000))
     var rounds = 31
-    @Option(help: "Least length of a sample in milliseconds, from 0.01.")
+    @Option(.decimal("Least length of a sample in milliseconds", 0.01...10_000))
     var sampleMs = 0.5
     @Flag(help: "A fast look: seven rounds of a fifth of a millisecond. The figures are weak.")
     var quick = false
@@ -23,18 +23,11 @@ struct MeasurementOptions: ParsableArguments {
     var shape: [Shape.Key] = []
     @Flag(help: "Only ranges that the caches hold.")
     var inCache = false
-    @Option(help: "CPU of the measurements on one CPU. (default: the last that may be used)")
+    @Option(.cpu, absent: "the last that may be used")
     var cpu: Int?
-    @Flag(help: "Print one JSON document and nothing else.")
-    var json = false
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard (1...10_000).contains(rounds) else {
-            throw ValidationError("--rounds is \(rounds); it must be from 1 to 10000.")
-        }
-        guard (0.01...10_000).contains(sampleMs) else {
-            throw ValidationError("--sample-ms is \(sampleMs); it must be from 0.01 to 10000.")
-        }
         for text in prog {
             do { _ = try Program(parsing: text) } catch { throw ValidationError("--prog \(text): \(error)") }
         }

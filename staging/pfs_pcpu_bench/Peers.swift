@@ -15,6 +15,8 @@ struct Peers {
     var libraries: [PeerLibrary]
     /// What could have been measured too, in words: what it is and how to get it.
     let missing: [String]
+    /// The libraries that take part, and where they are.
+    var libraryNames: [String] { libraries.map { "\($0.name): \($0.origin)" } }
     private let compiled: [(options: String, library: Library)]
 
     /// Compiles and loads peer.c and looks for libraries.

@@ -14,47 +14,35 @@ struct PlainThreads: ParsableCommand {
             pfs_proc_pcores, threads of a program that writes have a part of the range each.
             """)
 
-    @Option(help: "The program, such as xor:255,add:7,counteq:0.")
-    var prog = "fnv"
-    @Option(help: "Threads, one for each CPU that may be used, from the first on.")
+    @OptionGroup var choice: ProgramOptions
+    @Option(.whole("Threads, one for each CPU that may be used, from the first on", 1...4096))
     var threads = 2
-    @Option(help: "Seconds to run.")
+    @Option(.duration)
     var duration = 2.0
-    @Option(help: "Blob size in MiB.")
+    @Option(.blobMb)
     var blobMb = 1024
-    @Option(help: "Bytes of the blob, from its start, that descriptors lie in (default: all).")
+    @Option(.rangeLen, absent: "all of the blob")
     var rangeLen: Int?
-    @Option(help: "Descriptors of a table.")
+    @Option(.dpf)
     var dpf = 64
-    @Option(help: "Alignment of descriptors in bytes; lengths are uniform in ALIGN ..< 5*ALIGN.")
+    @Option(.align)
     var align = 64
-    @Option(help: "Seed of the descriptors, and of the pattern in the blob.")
+    @Option(.seed)
     var seed: UInt64 = 1
-    @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
+    @Option(help: OptionHelp.pageSize)
     var pageSize = PagePreference.automatic
-    @Flag(help: "Print one JSON document and nothing else.")
-    var json = false
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        func check(_ condition: Bool, _ message: String) throws {
-            if !condition { throw ValidationError(message) }
+        guard rangeLen.map({ (1...blobMb << 20).contains($0) }) ?? true else {
+            throw ValidationError("--range-len must be from 1 to the blob's \(blobMb << 20) bytes.")
         }
-        try check((1...4096).contains(threads), "--threads is \(threads); it must be from 1 to 4096.")
-        try check(duration > 0 && duration <= 3600, "--duration is \(duration); it must be above 0 and at most 3600.")
-        try check((1...1 << 24).contains(blobMb), "--blob-mb is \(blobMb); it must be from 1 to 16777216.")
-        try check(
-            rangeLen.map { (1...blobMb << 20).contains($0) } ?? true,
-            "--range-len is \(rangeLen ?? 0); it must be from 1 to the blob's \(blobMb << 20) bytes.")
-        try check((1...65_536).contains(dpf), "--dpf is \(dpf); it must be from 1 to 65536.")
-        try check(
-            align.nonzeroBitCount == 1 && (1...1 << 20).contains(align),
-            "--align is \(align); it must be a power of two from 1 to 1048576.")
     }
 
     func run() throws { try CommandLineTool.run("pfs_pcpu_bench", measure) }
 
     private func measure() throws {
-        let program = try Program(op: nil, immediate: nil, program: prog, default: "fnv")
+        let program = try choice.program(default: "fnv")
         let allowed = try CPUs.allowed()
         guard threads <= allowed.count else {
             throw ToolError(
@@ -87,40 +75,51 @@ struct PlainThreads: ParsableCommand {
         let bytes = workers.reduce(0) { $0 + $1.bytes }
         let elapsed = (workers.map(\.end).max() ?? start) - start
         let result = Result(
-            bytes: bytes, elapsedNs: elapsed, throughputMbPerS: Double(bytes) / Double(elapsed) * 1000,
-            backing: "\(backing)", isa: plan.isa.rawValue)
-        guard json else {
-            return print(
-                "\(program) in \(threads) threads on CPUs \(CPUs.describe(cpus)): "
-                    + "\(Int(result.throughputMbPerS.rounded())) MB/s; \(plan.isa) kernels, \(backing)")
-        }
-        let report = ToolReport(
+            bytes: bytes, elapsedNs: elapsed, backing: "\(backing)", isa: plan.isa)
+        try ToolReport(
             tool: "pfs_pcpu_bench",
-            config: Config(
-                program: "\(program)", threads: threads, cpus: cpus, durationS: duration, blobBytes: blob.byteCount,
-                rangeBytes: range.count, descriptorsPerTable: dpf, alignBytes: align, seed: seed),
-            result: result, warnings: [])
-        print(try report.text())
+            config: Config(threads: self, program: program, cpus: cpus, range: range.count), result: result,
+            warnings: []
+        ).write(
+            json: output.json,
+            title: "\(program) in \(threads) threads on CPUs \(CPUs.describe(cpus)): "
+                + "\(Int(result.throughputMbPerS.rounded())) MB/s; \(plan.isa) kernels, \(backing)")
     }
 
-    private struct Config: Encodable {
-        let program: String
-        let threads: Int
+    struct Config: ReportObject {
+        let threads: PlainThreads
+        let program: Program
         let cpus: [Int]
-        let durationS: Double
-        let blobBytes: Int
-        let rangeBytes: Int
-        let descriptorsPerTable: Int
-        let alignBytes: Int
-        let seed: UInt64
+        let range: Int
+
+        static var figures: [Figure<Self>] {
+            Figure("program", "what was run", \.program.description)
+            Figure("threads", "one for each CPU", \.threads.threads)
+            Figure("cpus", "where they ran", \.cpus)
+            Figure("duration_seconds", "how long", \.threads.duration)
+            Figure("blob_bytes", "of the blob") { $0.threads.blobMb << 20 }
+            Figure("range_bytes", "that descriptors lie in, from the blob's start", \.range)
+            Figure("dpf", "descriptors of a table", \.threads.dpf)
+            Figure("align_bytes", "alignment of descriptors", \.threads.align)
+            Figure("seed", "of descriptors and pattern") { Word($0.threads.seed) }
+        }
     }
 
-    private struct Result: Encodable {
+    struct Result: ReportObject {
         let bytes: UInt64
         let elapsedNs: UInt64
-        let throughputMbPerS: Double
         let backing: String
-        let isa: String
+        let isa: ISA
+
+        var throughputMbPerS: Double { Double(bytes) / Double(elapsedNs) * 1000 }
+
+        static var figures: [Figure<Self>] {
+            Figure("bytes", "that were worked on", \.bytes)
+            Figure("elapsed_ns", "from the start to the last thread's end", \.elapsedNs)
+            Figure("throughput_mb_per_s", "`bytes` / `elapsed_ns`", \.throughputMbPerS)
+            Figure("backing", "the memory that was really got", \.backing)
+            Figure("isa", "the kernels that were used", \.isa.rawValue)
+        }
     }
 
     /// The blob's address, handed to threads that write different parts of it or only read.

@@ -1,102 +1,83 @@
 import PacketFSPCPU
 import PacketFSTools
 
-/// What the benchmark puts into its JSON documents.
-enum Report {
-    struct Config: Encodable {
-        let rounds: Int
-        let sampleNs: UInt64
-        let cpus: [Int]
-        let isas: [String]
-        let blobBytes: Int
-        let lastLevelCacheBytes: Int
-        let peerCompiler: String
-        let isaL: String?
-        let peerLibraries: [String]
-        let missingPeers: [String]
-    }
+/// What `kernels` was asked to do, and with what.
+struct KernelsConfig: ReportObject {
+    let sampling: (rounds: Int, nanoseconds: UInt64)
+    let cpus: [Int]
+    let isas: [ISA]
+    let blobByteCount: Int, lastLevelCache: Int
+    let peers: Peers
 
-    struct Rate: Encodable {
-        let shape: String
-        let cpus: Int
-        let work: String
-        let by: String
-        let isa: String?
-        let form: String?
-        let medianMbPerS: Double
-        let bestMbPerS: Double
-    }
-
-    struct Held: Encodable {
-        let work: String
-        let shape: String
-        let cpus: Int
-        let isa: String
-        let against: String
-        let ratio: Double
-        let ratioLow: Double
-        let ratioHigh: Double
-        let target: Double
-        let met: Bool
-
-        init(_ target: Target) {
-            work = target.work
-            shape = target.shape
-            cpus = target.cpus
-            isa = target.isa.rawValue
-            against = target.against
-            ratio = target.ratio.median
-            ratioLow = target.ratio.low
-            ratioHigh = target.ratio.high
-            self.target = target.target
-            met = target.isMet
+    static var figures: [Figure<Self>] {
+        Figure("rounds", "medians over rounds count", \.sampling.rounds)
+        Figure("sample_ns", "least length of a sample", \.sampling.nanoseconds)
+        Figure("cpus", "where it ran", \.cpus)
+        Figure("isas", "instruction sets, best first") { $0.isas.map(\.rawValue) }
+        Figure("blob_bytes", "of the blob", \.blobByteCount)
+        Figure("last_level_cache_bytes", "of the processor", \.lastLevelCache)
+        Figure("peer_compiler", "that compiled the C loops") { $0.peers.compilers[0] }
+        Figure("isa_l", "where ISA-L was found; null where it was not") { config in
+            config.peers.libraries.first { $0.name == "isa-l" }?.origin
         }
-    }
-
-    struct Result: Encodable {
-        let isa: String
-        let backing: String
-        let rates: [Rate]
-        let targets: [Held]
-    }
-
-    /// `against`.
-    struct AgainstConfig: Encodable {
-        let rounds: Int
-        let sampleNs: UInt64
-        let cpu: Int
-        let isas: [String]
-        let blobBytes: Int
-        let before: String
-        let now: String
-    }
-
-    struct Change: Encodable {
-        let shape: String
-        let work: String
-        let isa: String
-        let beforeIsa: String
-        let beforeMbPerS: Double
-        let nowMbPerS: Double
-        let ratio: Double
-        let ratioLow: Double
-        let ratioHigh: Double
-    }
-
-    struct AgainstResult: Encodable {
-        let backing: String
-        let changes: [Change]
+        Figure("peer_libraries", "libraries that took part", \.peers.libraryNames)
+        Figure("missing_peers", "libraries that are not installed", \.peers.missing)
     }
 }
 
-extension [Figure] {
+/// What `kernels` found.
+struct KernelsResult: ReportObject {
+    let isa: ISA
+    let backing: String
+    let rates: [Rate]
+    let targets: [Target]
+
+    static var figures: [Figure<Self>] {
+        Figure("isa", "the best of the instruction sets", \.isa.rawValue)
+        Figure("backing", "the memory that was really got", \.backing)
+        Figure("rates", "one for each contender", \.rates)
+        Figure("targets", "one for each target for which there are figures", \.targets)
+    }
+}
+
+/// What `against` was asked to do.
+struct AgainstConfig: ReportObject {
+    let sampling: (rounds: Int, nanoseconds: UInt64)
+    let cpu: Int
+    let isas: [ISA]
+    let blobByteCount: Int
+    let before: String, now: String
+
+    static var figures: [Figure<Self>] {
+        Figure("rounds", "medians over rounds count", \.sampling.rounds)
+        Figure("sample_ns", "least length of a sample", \.sampling.nanoseconds)
+        Figure("cpu", "where it ran", \.cpu)
+        Figure("isas", "instruction sets, best first") { $0.isas.map(\.rawValue) }
+        Figure("blob_bytes", "of the blob", \.blobByteCount)
+        Figure("before", "the old kernels", \.before)
+        Figure("now", "the new kernels", \.now)
+    }
+}
+
+/// What `against` found.
+struct AgainstResult: ReportObject {
+    let backing: String
+    let changes: [Change]
+
+    static var figures: [Figure<Self>] {
+        Figure("backing", "the memory that was really got", \.backing)
+        Figure("changes", "one for each shape, program and instruction set", \.changes)
+    }
+}
+
+extension [Rate] {
     /// The fastest of the forms of one work by one contender; nil where there is none.
-    func fastest(_ work: String, _ by: String) -> Figure? {
+    func fastest(_ work: String, _ by: String) -> Rate? {
         filter { $0.work == work && $0.by == by }.max { $0.median < $1.median }
     }
 
     /// One work on one instruction set.
-    func of(_ work: String, _ by: String, _ isa: ISA) -> Figure? {
+    func of(_ work: String, _ by: String, _ isa: ISA) -> Rate? {
         first { $0.work == work && $0.by == by && $0.isa == isa }
     }
 }
@@ -104,7 +85,7 @@ extension [Figure] {
 /// Text with columns for people.
 enum Table {
     /// The figures of one shape: a line for each work, a column for each instruction set and for each peer.
-    static func rates(_ figures: [Figure], isas: [ISA]) -> String {
+    static func rates(_ figures: [Rate], isas: [ISA]) -> String {
         guard let first = figures.first else { return "" }
         // What memory gives stands last.
         let others = names(figures.filter { $0.isa == nil && $0.by != "limit" }.map(\.by)) + ["limit"]
@@ -129,7 +110,7 @@ enum Table {
     }
 
     /// The figures of one shape over those of loops in C, peers and memory: a line for each pair, a column for each instruction set.
-    static func ratios(_ figures: [Figure], isas: [ISA]) -> String {
+    static func ratios(_ figures: [Rate], isas: [ISA]) -> String {
         var lines: [String] = []
         for work in names(figures.filter { $0.isa != nil }.map(\.work)) {
             var others = names(figures.filter { $0.work == work && $0.isa == nil }.map(\.by)).compactMap { by in
@@ -152,7 +133,7 @@ enum Table {
     }
 
     /// What memory gives for a program without digests: reading, or reading and writing.
-    private static func limit(of work: String, in figures: [Figure]) -> Figure? {
+    private static func limit(of work: String, in figures: [Rate]) -> Rate? {
         guard let program = try? Program(parsing: work),
             !program.steps.contains(where: { $0.op == .crc32c || $0.op == .fnv })
         else { return nil }

@@ -1,7 +1,8 @@
 import PacketFSPCPU
+import PacketFSTools
 
 /// A ratio that the kernels are held to, and what they reached in this run.
-struct Target {
+struct Target: ReportObject {
     let work: String
     let shape: String
     let cpus: Int
@@ -11,6 +12,17 @@ struct Target {
     let ratio: Quartiles
     let target: Double
     var isMet: Bool { ratio.median >= target }
+
+    static var figures: [Figure<Self>] {
+        Figure("work", "the program", \.work)
+        Figure("shape", "the ranges that were worked on", \.shape)
+        Figure("cpus", "that took part", \.cpus)
+        Figure("isa", "of the kernels", \.isa.rawValue)
+        Figure("against", "what the rate is compared with", \.against)
+        Figure.from(\.ratio, Quartiles.figures)
+        Figure("target", "the least ratio", \.target)
+        Figure("met", "whether `ratio` is no less", \.isMet)
+    }
 }
 
 extension Target {
@@ -19,7 +31,7 @@ extension Target {
     /// What holds for the machine holds for the best of the instruction sets that were measured; `fnv` has targets for several.
     ///
     /// - Parameter isas: those that were measured, best first.
-    static func all(_ figures: [Figure], shapes: [Shape], isas: [ISA]) -> [Target] {
+    static func all(_ figures: [Rate], shapes: [Shape], isas: [ISA]) -> [Target] {
         Set(figures.map(\.cpus)).sorted().flatMap { cpus in
             shapes.flatMap { shape in
                 let here = figures.filter { $0.shape == shape.key && $0.cpus == cpus }
@@ -32,10 +44,10 @@ extension Target {
     private static let fnvRange = ["avx512": 9, "vpclmul": 2.5, "avx2": 2.5]
     private static let fnvTable = ["avx512": 6.5, "vpclmul": 3.7, "avx2": 3.7]
 
-    private static func of(_ isa: ISA, _ shape: Shape, _ here: [Figure], isBest: Bool) -> [Target] {
+    private static func of(_ isa: ISA, _ shape: Shape, _ here: [Rate], isBest: Bool) -> [Target] {
         var found: [Target] = []
-        func own(_ work: String, _ by: String = "packetfs") -> Figure? { here.of(work, by, isa) }
-        func hold(_ work: String, to target: Double, of other: Figure?, _ against: String) {
+        func own(_ work: String, _ by: String = "packetfs") -> Rate? { here.of(work, by, isa) }
+        func hold(_ work: String, to target: Double, of other: Rate?, _ against: String) {
             guard let rate = own(work), let other else { return }
             found.append(
                 Target(
@@ -89,12 +101,22 @@ extension Target {
 }
 
 /// What two revisions reached with one program in one shape, in turn.
-struct Change {
+struct Change: ReportObject {
     let isa: ISA
     /// Where the old revision does not have `isa`, the best that it has.
     let beforeISA: ISA
-    let before: Figure
-    let now: Figure
+    let before: Rate
+    let now: Rate
     /// The new rate over the old one.
     var ratio: Quartiles { now.over(before) }
+
+    static var figures: [Figure<Self>] {
+        Figure("shape", "the ranges that were worked on", \.now.shapeName)
+        Figure("work", "the program", \.now.work)
+        Figure("isa", "of the new kernels", \.isa.rawValue)
+        Figure("before_isa", "of the old kernels; their best where they lack `isa`", \.beforeISA.rawValue)
+        Figure("before_mb_per_s", "median", \.before.median)
+        Figure("now_mb_per_s", "median", \.now.median)
+        Figure.from(\.ratio, Quartiles.figures)
+    }
 }

@@ -20,11 +20,11 @@ set rmargin 9
 set bmargin 5.5
 
 # The instruction sets in the file, best first. The portable one is no kernel in C.
-isas = system(sprintf("awk -F '\\t' 'NR > 1 && $5 != \"-\" && $5 != \"portable\" && !seen[$5]++ {printf \"%%s \", $5}' '%s'", data))
+isas = system(sprintf("awk -F '\\t' 'NR > 1 && $5 != \"\" && $5 != \"portable\" && !seen[$5]++ {printf \"%%s \", $5}' '%s'", data))
 colour(isa) = isa eq "avx512" ? "#08306b" : isa eq "vpclmul" ? "#2171b5" : isa eq "avx2" ? "#4aa3df" \
     : isa eq "sse42" ? "#86c5ea" : "#bcdff5"
 # The fastest form of a work by one contender, by shape. Blocks and tables are lines of their own.
-pick(work, by, isa) = sprintf("< awk -F '\\t' '$2 == 1 && $3 == \"%s\" && $4 == \"%s\" && $5 == \"%s\" && $7 > best[$1] {best[$1] = $7} \
+pick(work, by, isa) = sprintf("< awk -F '\\t' '$2 == 1 && $3 == \"%s\" && $4 == \"%s\" && $5 == \"%s\" && $7 > best[$9] {best[$9] = $7} \
     END {n = split(\"%s\", shape, \" \"); for (i = 1; i <= n; ++i) {if (shape[i] == \"table-l1\") print \"\"; \
     if (shape[i] in best) print i, best[shape[i]] / 1000}}' '%s'", work, by, isa, shapes, data)
 three = "xor:255,add:7,counteq:0"
@@ -40,25 +40,25 @@ do for [kind in "png svg"] {
     set label 1 note at screen 0.985, 0.008 right font ",8" textcolor rgb "#666666"
     set title "xor:90"
     plot for [isa in isas] pick("xor:90", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
-        pick("xor:90", "c", "-") lt 2 lc rgb orange title "best C loop", \
-        pick("modify", "limit", "-") lt 2 lc rgb grey title "reading and writing alone"
+        pick("xor:90", "c", "") lt 2 lc rgb orange title "best C loop", \
+        pick("modify", "limit", "") lt 2 lc rgb grey title "reading and writing alone"
     unset label 1
     set title "counteq:0"
     plot for [isa in isas] pick("counteq:0", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
-        pick("counteq:0", "c", "-") lt 2 lc rgb orange title "best C loop", \
-        pick("read", "limit", "-") lt 2 lc rgb grey title "reading alone"
+        pick("counteq:0", "c", "") lt 2 lc rgb orange title "best C loop", \
+        pick("read", "limit", "") lt 2 lc rgb grey title "reading alone"
     set title three
     plot for [isa in isas] pick(three, "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
         pick(three, "packetfs-passes", word(isas, 1)) lt 2 lc rgb green title word(isas, 1)." in three passes", \
-        pick(three, "c", "-") lt 2 lc rgb orange title "best C loops"
+        pick(three, "c", "") lt 2 lc rgb orange title "best C loops"
     set title "crc32c"
     plot for [isa in isas] pick("crc32c", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
-        pick("crc32c", "isa-l", "-") lt 2 lc rgb green title "ISA-L", \
-        pick("crc32c", "aws-checksums", "-") lt 2 lc rgb pink title "aws-checksums", \
-        pick("crc32c", "c", "-") lt 2 lc rgb orange title "best C loop"
+        pick("crc32c", "isa-l", "") lt 2 lc rgb green title "ISA-L", \
+        pick("crc32c", "aws-checksums", "") lt 2 lc rgb pink title "aws-checksums", \
+        pick("crc32c", "c", "") lt 2 lc rgb orange title "best C loop"
     set title "fnv"
     plot for [isa in isas] pick("fnv", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
-        pick("fnv", "c", "-") lt 2 lc rgb orange title "best C loop"
+        pick("fnv", "c", "") lt 2 lc rgb orange title "best C loop"
     set title "xor:90,crc32c in one pass"
     plot for [isa in isas] pick("xor:90,crc32c", "packetfs", isa) lt 1 lc rgb colour(isa) title isa, \
         pick("xor:90", "packetfs", word(isas, 1)) lt 2 lc rgb green title "xor:90 alone, ".word(isas, 1), \

@@ -8,11 +8,13 @@ import RandomRuns
 import SystemPackage
 
 @main
-struct ProcPcores: ParsableCommand {
-    static func main() {
-        PCoreWorker.runToolIfAsked()
-        main(nil)
-    }
+struct ProcPcores: Tool {
+    static let reports = [
+        ReportDescription("pfs_proc_pcores", RunConfig.self, RunOutcome.self),
+        ReportDescription("pfs_proc_pcores --csv", columns: MetricsRow.self),
+        ReportDescription("pfs_proc_pcores --pcore-csv", columns: PCoreRow.self),
+    ]
+    static func runAsChildIfAsked() { PCoreWorker.runToolIfAsked() }
 
     static let configuration = CommandConfiguration(
         commandName: "pfs_proc_pcores",
@@ -32,37 +34,29 @@ struct ProcPcores: ParsableCommand {
             """,
         version: PacketFSVersion.current)
 
-    @Option(help: "Pcores to run, one process each.")
+    @Option(.pcores)
     var pcores = 2
-    @Option(help: "Seconds to run.")
+    @Option(.duration)
     var duration = 5.0
-    @Option(help: "Exactly this many records for each pcore, instead of --duration.")
+    @Option(.records, absent: "as many as --duration allows")
     var records: UInt64?
-    @Option(help: "Blob size in MiB.")
+    @Option(.blobMb)
     var blobMb = 1024
-    @Option(help: "Descriptors per record.")
+    @Option(.dpf)
     var dpf = 64
-    @Option(help: "Alignment of descriptors in bytes; lengths are uniform in ALIGN ..< 5*ALIGN.")
+    @Option(.align)
     var align = 64
-    @Option(help: "Slots of each ring, as a power of two.")
+    @Option(.ringPow2)
     var ringPow2 = 16
-    @Option(
-        help:
-            "Slab of each ring in MiB: room for the records that wait in it (default: 128 MiB over all pcores, from 1/2 to 1 each)."
-    )
+    @Option(.slabMb, absent: "128 MiB over all pcores, from 1/2 to 1 each")
     var slabMb: Int?
-    @Option(help: "File to copy to the start of the blob (default: a seeded pattern).")
+    @Option(help: OptionHelp.file)
     var file: String?
-    @Option(help: "First byte of the range that descriptors lie in.")
+    @Option(.rangeOff)
     var rangeOff = 0
-    @Option(help: "Bytes of that range (default: to the end of the file, or of the blob).")
+    @Option(.rangeLen, absent: "to the end of the file, or of the blob")
     var rangeLen: Int?
-    @Option(help: "A program of one operation (default: fnv).")
-    var op: String?
-    @Option(help: "Immediate of --op, 0 to 255, decimal or 0x.")
-    var imm: String?
-    @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.")
-    var prog: String?
+    @OptionGroup(title: "The program (fnv unless one is named)") var choice: ProgramOptions
     @Option(help: "A file of several programs, one `PROGRAM WEIGHT` to a line, mixed by weight over the records.")
     var mix: String?
     @Flag(help: "Whether every record carries its program, or pcores are told it once beforehand.")
@@ -74,9 +68,9 @@ struct ProcPcores: ParsableCommand {
             "Folder for a CSV of samples by pcore, one file per run; an empty value writes none (default: pcores beside --csv; none without --csv)."
     )
     var pcoreCsv: String?
-    @Option(help: "Take the blob from this hugetlbfs directory instead of a memfd.")
+    @Option(help: OptionHelp.hugeDir)
     var hugeDir: String?
-    @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
+    @Option(help: OptionHelp.pageSize)
     var pageSize = PagePreference.automatic
     @Option(
         help:
@@ -85,30 +79,28 @@ struct ProcPcores: ParsableCommand {
     var numa: RunConfiguration.NUMAPlacement?
     @Flag(help: "Skip the baseline (no CPUpwn then).")
     var noBaseline = false
-    @Option(help: "Seconds of the baseline.")
+    @Option(.decimal("Seconds of the baseline", 0...3600))
     var baselineSeconds = 2.0
-    @Option(help: "First CPU for pcores.")
+    @Option(.cpuFirst)
     var cpuFirst = 0
-    @Option(help: "How many CPUs pcores are spread over (default: all from --cpu-first on).")
+    @Option(.cpuCount, absent: "all from --cpu-first on")
     var cpuCount: Int?
     @Flag(help: "Leave the producer unpinned.")
     var noPinProducer = false
-    @Option(help: "CPU of the producer (default: one without a pcore, else the pcores' last).")
+    @Option(.whole("CPU of the producer", 0...4095), absent: "one without a pcore, else the pcores' last")
     var producerCpu: Int?
-    @Option(help: "Seed of the descriptors, and of the pattern.")
+    @Option(.seed)
     var seed: UInt64 = 1
     @Flag(help: "Let every pcore of a writing program use the whole range: a race, which cannot be verified.")
     var sharedRange = false
-    @Flag(help: "Replace pcores that die instead of ending the run.")
+    @Flag(help: OptionHelp.restartFailed)
     var restartFailed = false
-    @Flag(help: "Recompute what every pcore did with the reference implementation; exit 65 if anything differs.")
+    @Flag(help: OptionHelp.verify)
     var verify = false
-    @Flag(help: "Print how each program would be executed on this CPU, and run nothing.")
+    @Flag(help: OptionHelp.explain)
     var explain = false
-    @Flag(help: "Write one JSON document to standard output and nothing else there.")
-    var json = false
-    @Flag(help: "No progress on standard error.")
-    var quiet = false
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var progress: ProgressOptions
 
     func run() throws {
         try CommandLineTool.run("pfs_proc_pcores") {
@@ -119,7 +111,7 @@ struct ProcPcores: ParsableCommand {
     private func measure() throws {
         let configuration = try runConfiguration()
         let log = try MetricsLog(configuration)
-        let progress = RunProgress(isQuiet: quiet)
+        let progress = RunProgress(isQuiet: self.progress.quiet)
         if configuration.sharedRange, configuration.work.mix.writes {
             progress.warn("--shared-range: pcores race for the same bytes; the final blob and digests are not defined")
         }
@@ -134,7 +126,9 @@ struct ProcPcores: ParsableCommand {
         if outcome.backing.kind == .small, configuration.pages == .automatic {
             progress.warn("the blob got ordinary pages only; `just hugepages` shows how to reserve huge ones")
         }
-        try CommandLineTool.write(json ? outcome.json(warnings: progress.warnings) : outcome.summary)
+        try ToolReport(
+            tool: "pfs_proc_pcores", config: RunConfig(outcome: outcome), result: outcome, warnings: progress.warnings
+        ).write(json: output.json, title: outcome.title, tellsWarnings: false)
         try end(outcome, log)
     }
 
@@ -165,11 +159,11 @@ struct ProcPcores: ParsableCommand {
         configuration.pcores = pcores
         configuration.durationSeconds = duration
         configuration.work.recordsPerPCore = records
-        configuration.blobByteCount = try bytes(blobMb, "--blob-mb")
+        configuration.blobByteCount = blobMb << 20
         configuration.work.descriptorsPerRecord = dpf
         configuration.work.alignment = align
         configuration.ringPowerOfTwo = ringPow2
-        if let slabMb { configuration.slabByteCount = try bytes(slabMb, "--slab-mb") }
+        if let slabMb { configuration.slabByteCount = slabMb << 20 }
         configuration.file = file.map { FilePath($0) }
         configuration.rangeOffset = rangeOff
         configuration.rangeLength = rangeLen
@@ -198,23 +192,12 @@ struct ProcPcores: ParsableCommand {
         return pcoreCsv.isEmpty ? nil : FilePath(pcoreCsv)
     }
 
-    private func bytes(_ mebibytes: Int, _ flag: String) throws(ToolError) -> Int {
-        guard 1...(1 << 30) ~= mebibytes else {
-            throw ToolError(.usage, "\(flag) \(mebibytes): must be from 1 to \(1 << 30)")
-        }
-        return mebibytes << 20
-    }
-
     private func programMix() throws(ToolError) -> ProgramMix {
-        guard [op, prog, mix].filter({ $0 != nil }).count <= 1 else {
+        guard [choice.op, choice.prog, mix].filter({ $0 != nil }).count <= 1 else {
             throw ToolError(.usage, "--op, --prog and --mix exclude each other")
         }
         if let mix { return try ProgramMix(parsing: InputFile.text(FilePath(mix)), source: mix) }
-        return ProgramMix(try program())
-    }
-
-    private func program() throws(ToolError) -> Program {
-        try Program(op: op, immediate: imm, program: prog, default: "fnv")
+        return ProgramMix(try choice.program(default: "fnv"))
     }
 
     private func explanation() throws(ToolError) -> String {

@@ -3,14 +3,36 @@ import PacketFSTools
 import RandomRuns
 import SystemPackage
 
-/// The aggregate log of runs: one row per sample, appended, with a header written once.
-///
-/// Columns: `ts_s` (seconds since 1970), `pcores`, `bytes` (payload so far), `mbps` (10^6 bytes/s since the row before; over the
-/// whole run in a final row), `records` (so far), `baseline_mbps`, `cpupwn`, `cpupwn_per_cpu`, `kind` (`live` or `final`),
-/// `elapsed_s`, `dpf`, `align`, `isa`, `program`. A value that was not measured is empty.
+/// A row of the aggregate log.
+struct MetricsRow: ReportObject {
+    let sample: Sample
+    let isFinal: Bool
+    let configuration: RunConfiguration
+
+    static var figures: [Figure<Self>] {
+        Figure("ts_s", "seconds since 1970") { _ in Rounded(Double(Clock.realtime()) / 1e9, 3) }
+        Figure("pcores", "number of pcores", \.configuration.pcores)
+        Figure("bytes", "payload so far", \.sample.bytes)
+        Figure("mbps", "10^6 bytes/s since the row before; in a final row over the whole run") {
+            Rounded($0.sample.megabytesPerSecond, 1)
+        }
+        Figure("records", "so far", \.sample.records)
+        Figure("baseline_mbps", "empty without a baseline, as the next two") {
+            $0.sample.baselineMegabytesPerSecond.map { Rounded($0, 1) }
+        }
+        Figure("cpupwn", "`mbps` / `baseline_mbps`") { $0.sample.cpupwn.map { Rounded($0, 3) } }
+        Figure("cpupwn_per_cpu", "`cpupwn` / CPUs used") { $0.sample.cpupwnPerCPU.map { Rounded($0, 3) } }
+        Figure("kind", "`live` or `final`") { $0.isFinal ? "final" : "live" }
+        Figure("elapsed_s", "seconds since the start") { Rounded(Double($0.sample.elapsedNanoseconds) / 1e9, 3) }
+        Figure("dpf", "descriptors per record", \.configuration.work.descriptorsPerRecord)
+        Figure("align", "alignment of descriptors in bytes", \.configuration.work.alignment)
+        Figure("isa", "the kernels", \.sample.isa.rawValue)
+        Figure("program", "quoted where it holds commas", \.configuration.work.mix.description)
+    }
+}
+
+/// The aggregate log of runs: one ``MetricsRow`` per sample, appended, with a header written once.
 final class MetricsCSV {
-    static let header =
-        "ts_s,pcores,bytes,mbps,records,baseline_mbps,cpupwn,cpupwn_per_cpu,kind,elapsed_s,dpf,align,isa,program"
     private let path: FilePath
     private let descriptor: FileDescriptor
 
@@ -32,7 +54,7 @@ final class MetricsCSV {
     deinit { try? descriptor.close() }
 
     private func writeHeaderIfNew() throws(ToolError) {
-        let expected = Self.header + "\n"
+        let expected = MetricsRow.header() + "\n"
         do {
             var start = [UInt8](repeating: 0, count: expected.utf8.count)
             let count = try start.withUnsafeMutableBytes { try descriptor.read(fromAbsoluteOffset: 0, into: $0) }
@@ -52,17 +74,9 @@ final class MetricsCSV {
     func append(
         _ sample: Sample, isFinal: Bool, configuration: RunConfiguration
     ) throws(ToolError) {
-        let fields = [
-            decimals(Double(Clock.realtime()) / 1e9, 3), "\(configuration.pcores)", "\(sample.bytes)",
-            decimals(sample.megabytesPerSecond, 1), "\(sample.records)",
-            sample.baselineMegabytesPerSecond.map { decimals($0, 1) } ?? "",
-            sample.cpupwn.map { decimals($0, 3) } ?? "", sample.cpupwnPerCPU.map { decimals($0, 3) } ?? "",
-            isFinal ? "final" : "live", decimals(Double(sample.elapsedNanoseconds) / 1e9, 3),
-            "\(configuration.work.descriptorsPerRecord)", "\(configuration.work.alignment)", sample.isa.rawValue,
-            "\"\(configuration.work.mix)\"",
-        ]
+        let row = MetricsRow(sample: sample, isFinal: isFinal, configuration: configuration)
         do {
-            try descriptor.writeAll((fields.joined(separator: ",") + "\n").utf8)
+            try descriptor.writeAll(MetricsRow.lines([row]).utf8)
         } catch {
             throw ToolError(.io, "cannot append to \(path): \(error)")
         }

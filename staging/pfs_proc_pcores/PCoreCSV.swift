@@ -4,21 +4,42 @@ import PacketFSTools
 import RandomRuns
 import SystemPackage
 
-/// The log of one run by pcore: a file of its own, with a row for each pcore at each sample and a final one.
+/// A row of the log by pcore.
+struct PCoreRow: ReportObject {
+    /// When, in seconds since 1970 and since the start; the same for all rows of a sample.
+    let times: (wall: Rounded, elapsed: Rounded)
+    let pcore: Int
+    let sample: PCoreResult
+    let megabytesPerSecond: Double
+    let cpuSeconds: Double?
+    let program: String
+
+    static var figures: [Figure<Self>] {
+        Figure("ts_s", "seconds since 1970", \.times.wall)
+        Figure("elapsed_s", "seconds since the start", \.times.elapsed)
+        Figure("pcore", "its number from 0 on", \.pcore)
+        Figure("cpu", "the one that it is pinned to", \.sample.cpu)
+        Figure("bytes", "payload so far", \.sample.bytes)
+        Figure("mbps", "10^6 bytes/s since this pcore's row before; in a final row over the whole run") {
+            Rounded($0.megabytesPerSecond, 1)
+        }
+        Figure("records", "executed so far", \.sample.records)
+        Figure("rejected", "refused so far", \.sample.rejectedRecords)
+        Figure("sleeps", "how often it has found its ring empty and slept", \.sample.sleeps)
+        Figure("cpu_s", "CPU time used while running; in final rows only") { $0.cpuSeconds.map { Rounded($0, 3) } }
+        Figure("kind", "`live` or `final`") { $0.cpuSeconds == nil ? "live" : "final" }
+        Figure("program", "quoted where it holds commas", \.program)
+    }
+}
+
+/// The log of one run by pcore: a file of its own, with a ``PCoreRow`` for each pcore at each sample and a final one.
 ///
-/// Columns: `ts_s` (seconds since 1970), `elapsed_s` (since the start), `pcore`, `cpu` (the one it is pinned to), `bytes`
-/// (payload so far), `mbps` (10^6 bytes/s since this pcore's row before; over the whole run in a final row), `records`,
-/// `rejected`, `sleeps` (so far), `cpu_s` (CPU time used while running; known at the end only, empty before), `kind` (`live`
-/// or `final`), `program`.
-///
-/// Rows of one sample share `ts_s` and `elapsed_s` and are written in one call, formatted without the detour over `String`,
-/// because the thread that appends is the one that feeds the pcores. Not thread-safe: one thread appends.
+/// Rows of one sample are written in one call. Not thread-safe: one thread appends.
 final class PCoreCSV {
-    static let header = "ts_s,elapsed_s,pcore,cpu,bytes,mbps,records,rejected,sleeps,cpu_s,kind,program"
     /// The file: `DIRECTORY/<start, UTC>-<process>.csv`, such as `20260131T235959Z-4711.csv`; names sort by time.
     let path: FilePath
     private let descriptor: FileDescriptor
-    private let programField: [UInt8]
+    private let program: String
     private var isEmpty = true
     /// Bytes and time of each pcore's row before.
     private var last: [(bytes: UInt64, elapsed: UInt64)]
@@ -50,9 +71,9 @@ final class PCoreCSV {
             }
         }
         last = Array(repeating: (0, 0), count: configuration.pcores)
-        programField = Array("\"\(configuration.work.mix)\"\n".utf8)
+        program = configuration.work.mix.description
         do {
-            try descriptor.writeAll((Self.header + "\n").utf8)
+            try descriptor.writeAll((PCoreRow.header() + "\n").utf8)
         } catch {
             unlink(path.string)
             throw ToolError(.cannotCreate, "cannot write \(path): \(error); choose another folder with --pcore-csv")
@@ -65,109 +86,53 @@ final class PCoreCSV {
         try? descriptor.close()
     }
 
-    /// Appends a row for each pcore of `sample`, all in one write.
+    /// Appends a row for each pcore of `sample`.
     func append(_ sample: Sample) throws(ToolError) {
-        var rows = Rows(count: sample.pcores.count)
         let elapsed = sample.elapsedNanoseconds
-        let times = Times(elapsed: elapsed)
+        let times = times(elapsed)
+        var rows: [PCoreRow] = []
         for (index, pcore) in sample.pcores.enumerated() where index < last.count {
             let before = last[index]
             // What a replaced pcore has to do again may take its counters back.
             let bytes = pcore.bytes > before.bytes ? pcore.bytes - before.bytes : 0
             last[index] = (pcore.bytes, elapsed)
-            rows.append(times, index, pcore, rate: Self.tenths(bytes, over: elapsed - before.elapsed), cpu: nil)
-            rows.bytes.append(contentsOf: programField)
+            rows.append(row(times, index, pcore, bytes, over: elapsed - before.elapsed))
         }
         try write(rows)
     }
 
-    /// Appends the final row of each pcore, all in one write.
+    /// Appends the final row of each pcore.
     func append(final outcome: RunOutcome) throws(ToolError) {
-        var rows = Rows(count: outcome.pcores.count)
-        let times = Times(elapsed: outcome.elapsedNanoseconds)
-        for (index, pcore) in outcome.pcores.enumerated() {
-            rows.append(
-                times, index,
-                pcore,
-                rate: Self.tenths(pcore.bytes, over: outcome.elapsedNanoseconds),
-                cpu: Self.milliseconds(pcore.cpuNanoseconds))
-            rows.bytes.append(contentsOf: programField)
-        }
-        try write(rows)
+        let times = times(outcome.elapsedNanoseconds)
+        try write(
+            outcome.pcores.enumerated().map { index, pcore in
+                row(
+                    times, index, pcore, pcore.bytes, over: outcome.elapsedNanoseconds,
+                    cpuSeconds: Double(pcore.cpuNanoseconds) / 1e9)
+            })
     }
 
-    private func write(_ rows: Rows) throws(ToolError) {
+    private func times(_ elapsed: UInt64) -> (wall: Rounded, elapsed: Rounded) {
+        (Rounded(Double(Clock.realtime()) / 1e9, 3), Rounded(Double(elapsed) / 1e9, 3))
+    }
+
+    private func row(
+        _ times: (wall: Rounded, elapsed: Rounded), _ index: Int, _ sample: PCoreResult, _ bytes: UInt64,
+        over nanoseconds: UInt64, cpuSeconds: Double? = nil
+    ) -> PCoreRow {
+        PCoreRow(
+            times: times, pcore: index, sample: sample,
+            megabytesPerSecond: Double(bytes) * 1e3 / Double(max(nanoseconds, 1)), cpuSeconds: cpuSeconds,
+            program: program)
+    }
+
+    private func write(_ rows: [PCoreRow]) throws(ToolError) {
         do {
-            try descriptor.writeAll(rows.bytes)
+            try descriptor.writeAll(PCoreRow.lines(rows).utf8)
             isEmpty = false
         } catch {
             throw ToolError(.io, "cannot append to \(path): \(error)")
         }
-    }
-
-    /// The times of a sample, in milliseconds.
-    private struct Times {
-        let wall: UInt64
-        let elapsed: UInt64
-
-        init(elapsed nanoseconds: UInt64) {
-            wall = PCoreCSV.milliseconds(Clock.realtime())
-            elapsed = PCoreCSV.milliseconds(nanoseconds)
-        }
-    }
-
-    /// Rows in the making.
-    private struct Rows {
-        var bytes: [UInt8] = []
-
-        init(count: Int) { bytes.reserveCapacity(count * 128) }
-
-        /// Appends a row without its program. `rate` is in tenths of MB/s; `cpu` in milliseconds makes the row final.
-        mutating func append(_ times: Times, _ index: Int, _ pcore: PCoreResult, rate: UInt64, cpu: UInt64?) {
-            field(times.wall, decimals: 3)
-            field(times.elapsed, decimals: 3)
-            field(UInt64(index))
-            field(UInt64(pcore.cpu))
-            field(pcore.bytes)
-            field(rate, decimals: 1)
-            field(pcore.records)
-            field(pcore.rejectedRecords)
-            field(pcore.sleeps)
-            if let cpu {
-                field(cpu, decimals: 3)
-            } else {
-                bytes.append(UInt8(ascii: ","))
-            }
-            bytes.append(contentsOf: (cpu == nil ? "live," : "final,").utf8)
-        }
-
-        /// Appends `value` / 10^`decimals` and a comma.
-        private mutating func field(_ value: UInt64, decimals: Int = 0) {
-            let start = bytes.count
-            var rest = value
-            var written = 0
-            // Backwards, and at least one digit before the point.
-            repeat {
-                if decimals > 0, written == decimals { bytes.append(UInt8(ascii: ".")) }
-                bytes.append(UInt8(ascii: "0") + UInt8(rest % 10))
-                rest /= 10
-                written += 1
-            } while rest > 0 || written <= decimals
-            var (low, high) = (start, bytes.count - 1)
-            while low < high {
-                bytes.swapAt(low, high)
-                low += 1
-                high -= 1
-            }
-            bytes.append(UInt8(ascii: ","))
-        }
-    }
-
-    private static func milliseconds(_ nanoseconds: UInt64) -> UInt64 { (nanoseconds + 500_000) / 1_000_000 }
-
-    /// Tenths of 10^6 bytes per second.
-    private static func tenths(_ bytes: UInt64, over nanoseconds: UInt64) -> UInt64 {
-        UInt64((Double(bytes) * 1e4 / Double(max(nanoseconds, 1))).rounded())
     }
 
     /// `yyyymmddThhmmssZ` of a time since 1970.

@@ -6,11 +6,9 @@ import SystemPackage
 
 /// Measures the shared-memory ring between two processes or two threads.
 @main
-struct RingBench: ParsableCommand {
-    static func main() {
-        Responder.runIfAsked()
-        main(nil)
-    }
+struct RingBench: Tool {
+    static let reports = [ReportDescription("pfs_shm_ring_bench", Config.self, Result.self)]
+    static func runAsChildIfAsked() { Responder.runIfAsked() }
 
     static let configuration = CommandConfiguration(
         commandName: "pfs_shm_ring_bench",
@@ -24,15 +22,15 @@ struct RingBench: ParsableCommand {
 
     @Option(help: "Values handed over at a time, several separated by commas.")
     var batches = NumberList(sizes: [1, 8, 32, 256])
-    @Option(help: "Values per measurement.")
+    @Option(.whole("Values per measurement", 1...1 << 40))
     var ops: UInt64 = 50_000_000
-    @Option(help: "Measurements of each figure; the median counts.")
+    @Option(.whole("Measurements of each figure, of which the median counts", 1...1000))
     var repeats = 5
-    @Option(help: "Slots of the ring, as a power of two (0 to 24).")
+    @Option(.ringPow2)
     var ringPow2 = 16
-    @Option(help: "CPU of the producer. (default: the first that may be used)")
+    @Option(.whole("CPU of the producer", 0...4095), absent: "the first that may be used")
     var cpuProducer: Int?
-    @Option(help: "CPU of the consumer. (default: the second that may be used)")
+    @Option(.whole("CPU of the consumer", 0...4095), absent: "the second that may be used")
     var cpuConsumer: Int?
     @Flag(help: "Run both sides as threads of one process instead of two processes.")
     var threads = false
@@ -42,26 +40,15 @@ struct RingBench: ParsableCommand {
     var records = false
     @Option(help: "Sizes of records in bytes, multiples of 8 from 16 on, separated by commas.")
     var recordBytes = NumberList(sizes: [16, 64, 256, 1024, 4096, 16384, 65536])
-    @Option(help: "Round trips per measurement of latency.")
+    @Option(.whole("Round trips per measurement of latency", 1...10_000_000))
     var trips: UInt64 = 200_000
     @Flag(help: "Compare with DPDK's rte_ring and boost's spsc_queue, where they are installed.")
     var peers = false
-    @Flag(help: "Print one JSON document and nothing else.")
-    var json = false
+    @OptionGroup var output: OutputOptions
 
-    private static let slabByteCount = 1 << 20
+    static let slabByteCount = 1 << 20
 
     func validate() throws {
-        guard ops > 0 else { throw ValidationError("--ops is 0; at least one value must be sent.") }
-        guard (1...1000).contains(repeats) else {
-            throw ValidationError("--repeats is \(repeats); it must be from 1 to 1000.")
-        }
-        guard (0...24).contains(ringPow2) else {
-            throw ValidationError("--ring-pow2 is \(ringPow2); it must be from 0 to 24.")
-        }
-        guard (1...10_000_000).contains(trips) else {
-            throw ValidationError("--trips is \(trips); it must be from 1 to 10000000.")
-        }
         guard recordBytes.sizes.allSatisfy({ $0 >= 16 && $0 % 8 == 0 }) else {
             throw ValidationError("--record-bytes takes multiples of 8 from 16 to 65536.")
         }
@@ -69,6 +56,9 @@ struct RingBench: ParsableCommand {
             throw ValidationError("--peers needs a --ring-pow2 of at least 2: theirs can be no smaller.")
         }
     }
+
+    var slots: UInt32 { 1 << UInt32(ringPow2) }
+    var kind: String { threads ? "threads" : "processes" }
 
     func run() throws { try CommandLineTool.run("pfs_shm_ring_bench", measure) }
 
@@ -80,13 +70,11 @@ struct RingBench: ParsableCommand {
         if producerCPU == consumerCPU {
             warnings.append("both sides share CPU \(producerCPU); the figures show the scheduler, not the ring")
         }
-        var result = Report.Result()
-        let slots = UInt32(1) << UInt32(ringPow2)
+        var result = Result()
         let pairs = try makePairs(slots: slots, result: &result)
         let started = Clock.monotonic()
         var session = try Session(
             pairs: pairs, consumerCPU: consumerCPU, producerCPU: producerCPU, asThread: threads)
-        let kind = threads ? "threads" : "processes"
         try say("ring of \(slots) slots, two \(kind) on CPUs \(producerCPU) and \(consumerCPU), median of \(repeats)")
         for peer in result.peers where !peer.present { try say("\(peer.contender): absent: \(peer.reason ?? "")") }
         try throughput(&session, pairs.contenders, &result, &warnings)
@@ -96,26 +84,23 @@ struct RingBench: ParsableCommand {
         }
         if records { try slab(&session, &result, &warnings) }
         result.elapsedNs = Clock.monotonic() - started
-        if json {
-            // The report counts the CPUs that may be used, which this thread alone gave up.
-            try CPUs.pin(to: allowed)
-            let config = Report.Config(
-                mode: kind, slots: slots, slabBytes: Self.slabByteCount, ops: ops, repeats: repeats,
-                batches: batches.sizes, trips: latency ? trips : nil, recordBytes: records ? recordBytes.sizes : nil,
-                producerCpu: producerCPU, consumerCpu: consumerCPU)
-            try CommandLineTool.write(
-                ToolReport(tool: "pfs_shm_ring_bench", config: config, result: result, warnings: warnings).text())
-        } else {
+        if !output.json {
             if !result.ratios.isEmpty { try say("\nours over the best peer (above 1: ours is better)") }
             for ratio in result.ratios {
-                try say("\(pad(ratio.figure, 22))  \(decimals(ratio.ratio, 2))  (\(ratio.bestPeer))")
+                try say("\(TextTable.right(ratio.figure, 22))  \(decimals(ratio.ratio, 2))  (\(ratio.bestPeer))")
             }
-            for warning in warnings { try say("warning: \(warning)") }
         }
+        // The report counts the CPUs that may be used, which this thread alone gave up.
+        try CPUs.pin(to: allowed)
+        try ToolReport(
+            tool: "pfs_shm_ring_bench",
+            config: Config(bench: self, producerCPU: producerCPU, consumerCPU: consumerCPU), result: result,
+            warnings: warnings
+        ).write(json: output.json, title: nil)
     }
 
     /// Our two rings and those of the peers that take part.
-    private func makePairs(slots: UInt32, result: inout Report.Result) throws -> RingPairs {
+    private func makePairs(slots: UInt32, result: inout Result) throws -> RingPairs {
         let geometry = try RingGeometry(slots: slots, slabByteCount: UInt64(Self.slabByteCount))
         func ring() throws -> SharedRegion {
             let region = try SharedRegion.create(byteCount: Int(geometry.regionByteCount), name: "pfs_ring")
@@ -145,7 +130,7 @@ struct RingBench: ParsableCommand {
     }
 
     private func throughput(
-        _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result, _ warnings: inout [String]
+        _ session: inout Session, _ contenders: [Contender], _ result: inout Result, _ warnings: inout [String]
     ) throws {
         try say("\n          ring   batch   M ops/s   ns/op   (min ... max M ops/s)")
         for batch in batches.sizes {
@@ -169,8 +154,8 @@ struct RingBench: ParsableCommand {
                             + "other work on these CPUs makes the figure weak")
                 }
                 try say(
-                    "\(pad(row.contender, 14))\(pad("\(batch)", 8))\(pad(decimals(row.mopsPerS, 1), 10))"
-                        + "\(pad(decimals(row.nsPerOp, 2), 8))   (\(decimals(row.samplesMopsPerS.min() ?? 0, 1)) ... "
+                    "\(TextTable.right(row.contender, 14))\(TextTable.right("\(batch)", 8))\(TextTable.right(decimals(row.mopsPerS, 1), 10))"
+                        + "\(TextTable.right(decimals(row.nsPerOp, 2), 8))   (\(decimals(row.samplesMopsPerS.min() ?? 0, 1)) ... "
                         + "\(decimals(row.samplesMopsPerS.max() ?? 0, 1)))")
             }
             if let ratio = RatioRow("batch \(batch)", samples, betterIsMore: true) { result.ratios.append(ratio) }
@@ -178,7 +163,7 @@ struct RingBench: ParsableCommand {
     }
 
     private func latency(
-        _ measurement: Measurement, _ session: inout Session, _ contenders: [Contender], _ result: inout Report.Result
+        _ measurement: Measurement, _ session: inout Session, _ contenders: [Contender], _ result: inout Result
     ) throws {
         let name = measurement == .roundTrip ? "round trip" : "one way"
         try say("\n          ring   \(name), ns:   p50     p99   p99.9       max")
@@ -199,14 +184,14 @@ struct RingBench: ParsableCommand {
             let row = LatencyRow(contender, measurement, samples.sorted())
             result.latencies.append(row)
             try say(
-                "\(pad(row.contender, 14))\(pad("\(row.p50Ns)", 24))\(pad("\(row.p99Ns)", 8))\(pad("\(row.p999Ns)", 8))"
-                    + pad("\(row.maxNs)", 10))
+                "\(TextTable.right(row.contender, 14))\(TextTable.right("\(row.p50Ns)", 24))\(TextTable.right("\(row.p99Ns)", 8))\(TextTable.right("\(row.p999Ns)", 8))"
+                    + TextTable.right("\(row.maxNs)", 10))
         }
         if let ratio = RatioRow("\(name) median", medians, betterIsMore: false) { result.ratios.append(ratio) }
     }
 
     private func slab(
-        _ session: inout Session, _ result: inout Report.Result, _ warnings: inout [String]
+        _ session: inout Session, _ result: inout Result, _ warnings: inout [String]
     ) throws {
         try say("\n  record bytes        MB/s   records/s")
         for size in recordBytes.sizes {
@@ -225,13 +210,13 @@ struct RingBench: ParsableCommand {
             }
             result.records.append(row)
             try say(
-                "\(pad("\(size)", 14))\(pad(decimals(row.throughputMbPerS, 1), 12))\(pad(decimals(row.recordsPerS, 0), 12))"
+                "\(TextTable.right("\(size)", 14))\(TextTable.right(decimals(row.throughputMbPerS, 1), 12))\(TextTable.right(decimals(row.recordsPerS, 0), 12))"
             )
         }
     }
 
     /// A line for people on standard output, at once; nothing with `--json`.
     private func say(_ line: String) throws(ToolError) {
-        if !json { try CommandLineTool.write(line) }
+        if !output.json { try CommandLineTool.write(line) }
     }
 }

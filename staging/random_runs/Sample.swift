@@ -70,3 +70,21 @@ extension Sample {
 package func format(_ value: Double) -> String {
     value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : "\((value * 10).rounded() / 10)"
 }
+
+/// The value of an operation over all descriptors of its program.
+package struct OperationTotal: ReportObject {
+    package let program: String, op: String
+    package let value: UInt64
+
+    package init(program: String, op: String, value: UInt64) {
+        (self.program, self.op, self.value) = (program, op, value)
+    }
+
+    package static var figures: [Figure<Self>] {
+        Figure("program", "the program", \.program)
+        Figure("op", "the operation that yields the value", \.op)
+        Figure("value", "the sum over all descriptors, wrapping; a decimal string, as it has 64 bits") {
+            Word($0.value)
+        }
+    }
+}

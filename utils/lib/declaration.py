@@ -16,10 +16,10 @@ POWER_OF_TWO = "a power of two"
 SETTINGS = {
     "pcores": (1, 4096), "program": str, "dpf": (1, 65536), "align": POWER_OF_TWO,
     "page_size": ("auto", "1g", "2m", "thp", "4k"), "transport": ("inline-program", "fixed-program"),
-    "ring_pow2": (1, 26), "slab_mb": (1, 65536), "blob_mb": (1, 1 << 30), "file": str,
-    "range_off": (0, 1 << 50), "range_len": (1, 1 << 50), "duration": (0.01, 86400.0),
-    "records": (1, 1 << 50), "baseline_seconds": (0.0, 3600.0), "cpu_first": (0, 1 << 20),
-    "cpu_count": (1, 1 << 20), "producer_cpu": (0, 1 << 20), "seed": (0, (1 << 63) - 1),
+    "ring_pow2": (0, 26), "slab_mb": (1, 262144), "blob_mb": (1, 1 << 24), "file": str,
+    "range_off": (0, 1 << 44), "range_len": (1, 1 << 44), "duration": (0.01, 86400.0),
+    "records": (1, 1 << 40), "baseline_seconds": (0.0, 3600.0), "cpu_first": (0, 4095),
+    "cpu_count": (1, 4096), "producer_cpu": (0, 4095), "seed": (0, (1 << 63) - 1),
     "numa": ("bind", "interleave", "local"), "shared_range": bool, "verify": bool,
 }
 

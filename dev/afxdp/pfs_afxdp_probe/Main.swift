@@ -5,7 +5,9 @@ import SystemPackage
 
 /// What AF_XDP can do on a device, found by trying.
 @main
-struct Probe: ParsableCommand {
+struct Probe: Tool {
+    static let reports = [ReportDescription("pfs_afxdp_probe", Config.self, ProbeResult.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_afxdp_probe",
         abstract: "Find out by trying which AF_XDP modes work on a network device.",
@@ -18,43 +20,39 @@ struct Probe: ParsableCommand {
             """,
         version: PacketFSVersion.current)
 
-    @Option(help: "The network device.") var iface: String
-    @Option(help: "Its queue.") var queue = 0
+    @OptionGroup var place: QueueOptions
     @Flag(help: "Also send one frame (EtherType 0x88B5, to the device's own address) in each mode.")
     var transmit = false
-    @Flag(help: "Print one JSON document and nothing else.") var json = false
-
-    func validate() throws {
-        guard (0...63).contains(queue) else { throw ValidationError("--queue is \(queue); it must be from 0 to 63.") }
-    }
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
         try CommandLineTool.run("pfs_afxdp_probe") {
-            let device = try NetDevice(iface)
+            let device = try NetDevice(place.iface)
             var warnings: [String] = []
             if !device.isUp {
                 warnings.append(
                     "\(device.name) is down: nothing can be bound to it; `ip link set dev \(device.name) up`")
             }
             let result = ProbeResult(
-                device: DeviceRow(device),
+                device: device,
                 attach: AttachMode.allCases.map { AttachRow(trying: $0, on: device) },
-                sockets: try Trial.all(on: device, queue: queue, exchanging: transmit || device.isLoopback))
-            for warning in warnings { FileDescriptor.standardError.writeLine("pfs_afxdp_probe: warning: \(warning)") }
-            let text =
-                json
-                ? try ToolReport(
-                    tool: "pfs_afxdp_probe", config: ConfigRow(iface: iface, queue: queue, transmit: transmit),
-                    result: result, warnings: warnings
-                ).text() : result.text
-            try CommandLineTool.write(text)
+                sockets: try Trial.all(on: device, queue: place.queue, exchanging: transmit || device.isLoopback))
+            try ToolReport(
+                tool: "pfs_afxdp_probe", config: Config(place: place, transmit: transmit), result: result,
+                warnings: warnings
+            ).write(json: output.json, title: result.text)
         }
     }
 }
 
 /// What was asked for.
-struct ConfigRow: Encodable {
-    let iface: String
-    let queue: Int
+struct Config: ReportObject {
+    let place: QueueOptions
     let transmit: Bool
+
+    static var figures: [Figure<Self>] {
+        Figure("iface", "the interface", \.place.iface)
+        Figure("queue", "its queue", \.place.queue)
+        Figure("transmit", "whether frames were sent on any device", \.transmit)
+    }
 }

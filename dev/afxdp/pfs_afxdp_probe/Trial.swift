@@ -3,33 +3,28 @@ import PacketFSNet
 import PacketFSTools
 import PacketFSXDP
 
-/// A device in a report.
-struct DeviceRow: Encodable {
-    let name: String
-    let index: UInt32
-    let driver: String?
-    let mac: String
-    let mtu: Int
-    let up: Bool
-    let rxQueues: Int?
-    let txQueues: Int?
-
-    init(_ device: NetDevice) {
-        name = device.name
-        index = device.index
-        driver = device.driver
-        mac = "\(device.address)"
-        mtu = device.mtu
-        up = device.isUp
-        rxQueues = device.receiveQueues
-        txQueues = device.transmitQueues
+extension NetDevice: ReportObject {
+    package static var figures: [Figure<Self>] {
+        Figure("name", "its name", \.name)
+        Figure("index", "its number", \.index)
+        Figure("driver", "its driver, where it has one", \.driver)
+        Figure("mac", "its hardware address", \.address.description)
+        Figure("mtu", "in bytes", \.mtu)
+        Figure("up", "whether it is up", \.isUp)
+        Figure("rx_queues", "null where it does not say", \.receiveQueues)
+        Figure("tx_queues", "null where it does not say", \.transmitQueues)
     }
 }
 
 /// Whether a thing could be done, and what stood against it if not.
-struct Outcome: Encodable {
+struct Outcome: ReportObject {
     let works: Bool
     let problem: String?
+
+    static var figures: [Figure<Self>] {
+        Figure("works", "whether it could be done", \.works)
+        Figure("problem", "what stood against it if not", \.problem)
+    }
 
     static let yes = Outcome(works: true, problem: nil)
     static func no(_ problem: String) -> Outcome { Outcome(works: false, problem: problem) }
@@ -39,9 +34,14 @@ struct Outcome: Encodable {
 }
 
 /// What became of attaching a program.
-struct AttachRow: Encodable {
+struct AttachRow: ReportObject {
     let mode: AttachMode
     let outcome: Outcome
+
+    static var figures: [Figure<Self>] {
+        Figure("mode", "`native` or `skb`", \.mode)
+        Figure("outcome", "what became of it", \.outcome)
+    }
 
     /// Attaches a program and takes it off again.
     init(trying mode: AttachMode, on device: NetDevice) {
@@ -56,24 +56,31 @@ struct AttachRow: Encodable {
 }
 
 /// One way to set up a socket, and what became of it.
-struct Trial: Encodable {
-    /// How the program hangs; nil for a socket without one, which can only send.
+struct Trial: ReportObject {
     let attach: AttachMode?
     let copyMode: CopyMode
     let needWakeup: Bool
-    /// Whether a socket could be bound so.
     let bind: Outcome
-    /// Whether the kernel asks to be told of frames to send, and of free chunks; nil if it was not bound.
-    let wakeupForSending: Bool?
-    let wakeupForReceiving: Bool?
-    /// Whether the kernel accepts the options; it makes use of them only where frames come from a poll context.
+    let wakeupForSending: Bool?, wakeupForReceiving: Bool?
     let busyPoll: Outcome?
-    /// The poll context that frames came from, if any came.
     let pollContext: UInt32?
-    /// Whether a frame was sent; nil if that was not tried.
-    let sent: Bool?
-    /// Whether it came back, which it does on loopback only; nil if that was not tried.
-    let received: Bool?
+    let sent: Bool?, received: Bool?
+
+    static var figures: [Figure<Self>] {
+        Figure("attach", "how the program hangs; null for a socket without one, which can only send", \.attach)
+        Figure("copy_mode", "`copy` or `zero-copy`", \.copyMode)
+        Figure("need_wakeup", "whether the kernel may ask to be woken", \.needWakeup)
+        Figure("bind", "whether a socket could be bound so", \.bind)
+        Figure(
+            "wakeup_for_sending", "whether the kernel asks to be told of frames to send; null if not bound",
+            \.wakeupForSending)
+        Figure("wakeup_for_receiving", "the same of free chunks", \.wakeupForReceiving)
+        Figure("busy_poll", "whether the kernel accepts the options of busy polling", \.busyPoll)
+        Figure("poll_context", "the one that frames came from, if any came", \.pollContext)
+        Figure("sent", "whether a frame was sent; null if that was not tried", \.sent)
+        Figure(
+            "received", "whether it came back, which it does on loopback only; null if that was not tried", \.received)
+    }
 
     /// Tries all ways that the device's programs allow.
     ///
@@ -146,25 +153,5 @@ struct Trial: Encodable {
                 nil, nil, nil, nil, nil, nil
             )
         }
-    }
-
-    private enum Key: String, CodingKey {
-        case attach, copyMode, needWakeup, bind, wakeupForSending, wakeupForReceiving, busyPoll, pollContext, sent,
-            received
-    }
-
-    /// Written out so that what was not found out is null and not absent.
-    func encode(to encoder: any Encoder) throws {
-        var box = encoder.container(keyedBy: Key.self)
-        try box.encode(attach, forKey: .attach)
-        try box.encode(copyMode, forKey: .copyMode)
-        try box.encode(needWakeup, forKey: .needWakeup)
-        try box.encode(bind, forKey: .bind)
-        try box.encode(wakeupForSending, forKey: .wakeupForSending)
-        try box.encode(wakeupForReceiving, forKey: .wakeupForReceiving)
-        try box.encode(busyPoll, forKey: .busyPoll)
-        try box.encode(pollContext, forKey: .pollContext)
-        try box.encode(sent, forKey: .sent)
-        try box.encode(received, forKey: .received)
     }
 }

@@ -9,7 +9,9 @@ import SystemPackage
 
 /// Receives PFS frames through an AF_XDP socket.
 @main
-struct Receive: ParsableCommand {
+struct Receive: Tool {
+    static let reports = [NetReport.ofReceiver("pfs_afxdp_rx", XDPPath.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_afxdp_rx",
         abstract: "Receive PFS frames through an AF_XDP socket and apply programs to what they bring.",
@@ -32,7 +34,6 @@ struct Receive: ParsableCommand {
     func run() throws {
         let name = "pfs_afxdp_rx"
         try CommandLineTool.run(name) {
-            try receive.check()
             let configuration = try xdp.configuration(receives: true)
             let work = try receive.work(hasLinkHeader: true)
             let isa = try Kernels.selected()
@@ -55,7 +56,7 @@ struct Receive: ParsableCommand {
                         + "--chunk-bytes 4096 has more room")
             }
             try NetReport.print(
-                tool: name, receive, .init(path: device.name, receive), figures, mode: path.mode, isa: isa, path: path,
+                tool: name, .init(path: device.name, receive), figures, mode: path.mode, isa: isa, path: path,
                 warnings: warnings)
         }
     }

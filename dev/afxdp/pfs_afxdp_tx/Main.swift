@@ -7,7 +7,9 @@ import PacketFSXDP
 
 /// Sends PFS frames through an AF_XDP socket.
 @main
-struct Transmit: ParsableCommand {
+struct Transmit: Tool {
+    static let reports = [NetReport.ofSender("pfs_afxdp_tx", XDPPath.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_afxdp_tx",
         abstract: "Send PFS frames through an AF_XDP socket.",
@@ -22,14 +24,12 @@ struct Transmit: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup(title: "AF_XDP") var xdp: XDPOptions
-    @Option(help: "Destination hardware address.") var dstMac = MACAddress.broadcast
+    @Option(help: OptionHelp.dstMac) var dstMac = MACAddress.broadcast
     @OptionGroup var send: SendOptions
 
     func run() throws {
         let name = "pfs_afxdp_tx"
         try CommandLineTool.run(name) {
-            var send = send
-            try send.check()
             let configuration = try xdp.configuration(receives: false)
             let isa = try Kernels.selected()
             let device = try NetDevice(xdp.iface)
@@ -46,7 +46,7 @@ struct Transmit: ParsableCommand {
             let figures = try SendRun.run(sender, producer, send, name: name)
             let path = try sender.path()
             try NetReport.print(
-                tool: name, send, .init(path: device.name, send, producer), figures, mode: path.mode, isa: isa,
+                tool: name, .init(path: device.name, send, producer), figures, mode: path.mode, isa: isa,
                 path: path,
                 warnings: path.warnings(unsent: figures.unsent))
         }

@@ -4,7 +4,7 @@ import PacketFSTools
 import SystemPackage
 
 /// How an XDP program hangs on a device.
-public enum AttachMode: String, Sendable, CaseIterable, Encodable {
+public enum AttachMode: String, Sendable, CaseIterable {
     /// In the driver, before the kernel makes a packet buffer.
     case native
     /// In the network stack, on any device, after the kernel has copied the frame into a packet buffer.

@@ -3,32 +3,24 @@ import PacketFSMemory
 import PacketFSTools
 
 /// Options that both AF_XDP tools have, besides those of all network runners.
-public struct XDPOptions: ParsableArguments {
-    /// Name of the network device.
-    @Option(help: "The network device.") public var iface: String
-    @Option(help: "Its queue, 0 to 63.") var queue = 0
+package struct XDPOptions: ParsableArguments {
+    @OptionGroup var place: QueueOptions
     @Flag(help: "Demand that the kernel copies frames, which any device can.") var copy = false
     @Flag(help: "Demand that the device reads and writes the socket's memory itself.") var zeroCopy = false
-    @Option(help: "Chunks of memory, a power of two from 64 to 65536.") var chunks = 4096
-    @Option(help: "Bytes of a chunk, which holds one frame: 2048 or 4096.") var chunkBytes = 2048
+    @Option(.powerOfTwo("Chunks of memory", 64...65_536)) var chunks = 4096
+    @Option(.powerOfTwo("Bytes of a chunk, which holds one frame", 2048...4096)) var chunkBytes = 2048
     @Option(help: "Pages for the chunks: auto, 1g, 2m, thp or 4k.") var pages = PagePreference.automatic
     @Flag(help: "Have the kernel look at the rings without being told (no need-wakeup).") var noNeedWakeup = false
 
-    /// For the argument parser.
-    public init() {}
+    package init() {}
+
+    package var iface: String { place.iface }
 
     /// How the socket is to be made.
-    public func configuration(receives: Bool) throws(ToolError) -> XDPSocketConfiguration {
+    package func configuration(receives: Bool) throws(ToolError) -> XDPSocketConfiguration {
         guard !(copy && zeroCopy) else { throw ToolError(.usage, "--copy and --zero-copy exclude each other") }
-        guard 0...63 ~= queue else { throw ToolError(.usage, "--queue \(queue): must be from 0 to 63") }
-        guard 64...65_536 ~= chunks, chunks.nonzeroBitCount == 1 else {
-            throw ToolError(.usage, "--chunks \(chunks): must be a power of two from 64 to 65536")
-        }
-        guard chunkBytes == 2048 || chunkBytes == 4096 else {
-            throw ToolError(.usage, "--chunk-bytes \(chunkBytes): must be 2048 or 4096")
-        }
         var configuration = XDPSocketConfiguration(receives: receives, sends: !receives)
-        configuration.queue = queue
+        configuration.queue = place.queue
         configuration.copyMode = copy ? .copy : zeroCopy ? .zeroCopy : nil
         configuration.chunkCount = chunks
         configuration.chunkByteCount = chunkBytes
@@ -37,28 +29,50 @@ public struct XDPOptions: ParsableArguments {
         return configuration
     }
 }
-extension AttachMode: ExpressibleByArgument {}
+
+/// A network interface and one of its queues.
+package struct QueueOptions: ParsableArguments {
+    @Option(help: OptionHelp.iface) package var iface: String
+    @Option(.whole("Its queue", 0...63)) package var queue = 0
+
+    package init() {}
+}
+
+extension AttachMode: ExpressibleByArgument, Reportable {
+    package var reportValue: ReportValue { .text(rawValue) }
+}
+
+extension CopyMode: Reportable {
+    package var reportValue: ReportValue { .text(rawValue) }
+}
 
 /// What only AF_XDP has to say about a run: `result.path` of a report.
-public struct XDPPath: Encodable {
-    let iface: String
-    let driver: String?
-    let queue: Int
-    /// How the program hangs on the device; null for a sender, which has none.
-    let attach: AttachMode?
-    let copyMode: CopyMode
-    let needWakeup: Bool
-    let chunks: Int
-    let chunkBytes: Int
-    let backing: String
-    /// Of a sender: calls of the kernel, and frames that the device did not take.
-    let kicks: UInt64?
-    let refused: UInt64?
-    /// How often it found the device down.
-    let outages: UInt64?
-    /// Of a receiver: how often it slept.
-    let sleeps: UInt64?
-    let statistics: XDPStatistics
+package struct XDPPath: ReportObject {
+    private let iface: String
+    private let driver: String?
+    private let attach: AttachMode?
+    private let copyMode: CopyMode
+    private let configuration: XDPSocketConfiguration
+    private let backing: String
+    private let kicks: UInt64?, refused: UInt64?, outages: UInt64?, sleeps: UInt64?
+    private let statistics: XDPStatistics
+
+    package static var figures: [Figure<Self>] {
+        Figure("iface", "the interface", \.iface)
+        Figure("driver", "its driver, where it has one", \.driver)
+        Figure("queue", "its queue", \.configuration.queue)
+        Figure("attach", "how the program hangs, `native` or `skb`; null for a sender, which has none", \.attach)
+        Figure("copy_mode", "`copy` or `zero-copy`", \.copyMode)
+        Figure("need_wakeup", "whether the kernel may ask to be woken", \.configuration.needWakeup)
+        Figure("chunks", "of memory", \.configuration.chunkCount)
+        Figure("chunk_bytes", "of each", \.configuration.chunkByteCount)
+        Figure("backing", "the memory that was really got", \.backing)
+        Figure("kicks", "of a sender: calls of the kernel", \.kicks)
+        Figure("refused", "of a sender: frames that the device did not take", \.refused)
+        Figure("outages", "how often a sender found the device down", \.outages)
+        Figure("sleeps", "of a receiver: how often it slept", \.sleeps)
+        Figure("statistics", "what the kernel has counted (XDP_STATISTICS)", \.statistics)
+    }
 
     init(
         _ device: NetDevice, _ socket: borrowing XDPSocket, attach: AttachMode?, kicks: UInt64? = nil,
@@ -66,12 +80,9 @@ public struct XDPPath: Encodable {
     ) throws(ToolError) {
         iface = device.name
         driver = device.driver
-        queue = socket.configuration.queue
         self.attach = attach
         copyMode = socket.copyMode
-        needWakeup = socket.configuration.needWakeup
-        chunks = socket.configuration.chunkCount
-        chunkBytes = socket.configuration.chunkByteCount
+        configuration = socket.configuration
         backing = "\(socket.backing)"
         self.kicks = kicks
         self.refused = refused
@@ -81,15 +92,15 @@ public struct XDPPath: Encodable {
     }
 
     /// How frames really went, in a few words.
-    public var mode: String {
-        [attach?.rawValue, copyMode.rawValue, needWakeup ? "need-wakeup" : nil].compactMap { $0 }.joined(
+    package var mode: String {
+        [attach?.rawValue, copyMode.rawValue, configuration.needWakeup ? "need-wakeup" : nil].compactMap { $0 }.joined(
             separator: ", ")
     }
 
     /// What makes a run's figures weak or surprising.
     ///
     /// - Parameter unsent: frames that a sender had taken and that had not left in the end.
-    public func warnings(unsent: Int = 0) -> [String] {
+    package func warnings(unsent: Int = 0) -> [String] {
         var warnings: [String] = []
         if let outages, outages > 0 { warnings.append("\(iface) was down \(outages) times") }
         if let refused, refused > 0 {

@@ -76,7 +76,7 @@ public final class XDPReceiver: FrameReceiver {
     }
 
     /// What there is to say about the path, now.
-    public func path() throws(ToolError) -> XDPPath {
+    package func path() throws(ToolError) -> XDPPath {
         try XDPPath(device, socket, attach: program.mode, sleeps: sleeps)
     }
 }

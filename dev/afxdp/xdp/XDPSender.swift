@@ -95,7 +95,7 @@ public final class XDPSender: FrameSender {
     }
 
     /// What there is to say about the path, now.
-    public func path() throws(ToolError) -> XDPPath {
+    package func path() throws(ToolError) -> XDPPath {
         try XDPPath(device, socket, attach: nil, kicks: kicks, refused: refused, outages: outages)
     }
 

@@ -5,7 +5,7 @@ import PacketFSTools
 import SystemPackage
 
 /// Whether the kernel copies frames between its packet buffers and the socket's memory.
-public enum CopyMode: String, Sendable, CaseIterable, Encodable {
+public enum CopyMode: String, Sendable, CaseIterable {
     /// It copies each frame once.
     case copy
     /// The device reads and writes the socket's memory itself.
@@ -46,19 +46,20 @@ public struct XDPSocketConfiguration: Sendable {
 }
 
 /// What the kernel has counted for a socket since it was made (XDP_STATISTICS, Linux Documentation/networking/af_xdp.rst).
-public struct XDPStatistics: Sendable, Encodable, Equatable {
-    /// Received frames dropped for other reasons, such as one that is longer than a chunk.
-    public var rxDropped: UInt64 = 0
-    /// Received frames dropped because the receive ring was full.
-    public var rxRingFull: UInt64 = 0
-    /// Received frames dropped because there was no free chunk.
-    public var rxFillRingEmpty: UInt64 = 0
-    /// Entries of the fill ring that name no chunk.
-    public var rxInvalidDescriptors: UInt64 = 0
-    /// Entries of the transmit ring that name no chunk, or too many bytes.
-    public var txInvalidDescriptors: UInt64 = 0
-    /// How often the kernel looked for something to send and found nothing.
-    public var txRingEmpty: UInt64 = 0
+public struct XDPStatistics: Sendable, Equatable, ReportObject {
+    var rxDropped: UInt64 = 0, rxRingFull: UInt64 = 0, rxFillRingEmpty: UInt64 = 0
+    var rxInvalidDescriptors: UInt64 = 0, txInvalidDescriptors: UInt64 = 0, txRingEmpty: UInt64 = 0
+
+    package static var figures: [Figure<Self>] {
+        Figure("rx_dropped", "received frames dropped for other reasons, such as one longer than a chunk", \.rxDropped)
+        Figure("rx_ring_full", "received frames dropped because the receive ring was full", \.rxRingFull)
+        Figure("rx_fill_ring_empty", "received frames dropped because there was no free chunk", \.rxFillRingEmpty)
+        Figure("rx_invalid_descriptors", "entries of the fill ring that name no chunk", \.rxInvalidDescriptors)
+        Figure(
+            "tx_invalid_descriptors", "entries of the transmit ring that name no chunk, or too many bytes",
+            \.txInvalidDescriptors)
+        Figure("tx_ring_empty", "how often the kernel looked for something to send and found nothing", \.txRingEmpty)
+    }
 
     /// Frames that had arrived for the socket and were lost.
     public var lost: UInt64 { rxDropped + rxRingFull + rxFillRingEmpty }

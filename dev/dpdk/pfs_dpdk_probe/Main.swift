@@ -5,7 +5,9 @@ import SystemPackage
 
 /// What DPDK has on this machine, found by trying.
 @main
-struct Probe: ParsableCommand {
+struct Probe: Tool {
+    static let reports = [ReportDescription("pfs_dpdk_probe", Config.self, ProbeResult.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_dpdk_probe",
         abstract: "Find out by trying which DPDK ports and virtual devices work on this machine.",
@@ -19,8 +21,8 @@ struct Probe: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup(title: "DPDK") var environment: EnvironmentOptions
-    @Option(help: "Try also the virtual devices that work on this network device.") var iface: String?
-    @Flag(help: "Print one JSON document and nothing else.") var json = false
+    @Option(help: OptionHelp.iface) var iface: String?
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
         // It becomes part of a DPDK argument, where a comma begins the next one.
@@ -39,36 +41,37 @@ struct Probe: ParsableCommand {
             let result = ProbeResult(
                 dpdk: Environment.version, hugePages: environment.hasHugePages, ports: ports,
                 vdevs: devices.map { PortTrial(adding: $0.0, arguments: $0.1, to: environment) })
-            let text =
-                try json
-                ? ToolReport(
-                    tool: "pfs_dpdk_probe", config: ConfigRow(iface: iface), result: result, warnings: []
-                ).text() : result.text
-            try CommandLineTool.write(text)
+            try ToolReport(tool: "pfs_dpdk_probe", config: Config(iface: iface), result: result, warnings: [])
+                .write(json: output.json, title: result.text)
         }
     }
 }
 
 /// What was asked for.
-struct ConfigRow: Encodable {
+struct Config: ReportObject {
     let iface: String?
 
-    private enum Key: String, CodingKey { case iface }
-
-    func encode(to encoder: any Encoder) throws {
-        var box = encoder.container(keyedBy: Key.self)
-        try box.encode(iface, forKey: .iface)
+    static var figures: [Figure<Self>] {
+        Figure("iface", "the interface that virtual devices were tried on", \.iface)
     }
 }
 
 /// A port, and whether it could be started.
-struct PortTrial: Encodable {
+struct PortTrial: ReportObject {
     let name: String
     let works: Bool
     let problem: String?
     let port: PortRow?
-    let rxDescriptors: UInt16?
-    let txDescriptors: UInt16?
+    let rxDescriptors: UInt16?, txDescriptors: UInt16?
+
+    static var figures: [Figure<Self>] {
+        Figure("name", "of the port, or of the device that was to be added", \.name)
+        Figure("works", "whether it could be started", \.works)
+        Figure("problem", "what stood against it if not", \.problem)
+        Figure("port", "what DPDK says of it", \.port)
+        Figure("rx_descriptors", "entries of its queue for receiving", \.rxDescriptors)
+        Figure("tx_descriptors", "entries of its queue for sending", \.txDescriptors)
+    }
 
     /// Starts and stops a port that there is.
     init(port number: UInt16, of environment: borrowing Environment) {
@@ -100,19 +103,23 @@ struct PortTrial: Encodable {
 }
 
 /// Everything that was found out.
-struct ProbeResult: Encodable {
+struct ProbeResult: ReportObject {
     let dpdk: String
     let hugePages: Bool
-    /// Those that there were from the start.
-    let ports: [PortTrial]
-    /// Those that were added and removed.
-    let vdevs: [PortTrial]
+    let ports: [PortTrial], vdevs: [PortTrial]
+
+    static var figures: [Figure<Self>] {
+        Figure("dpdk", "its version", \.dpdk)
+        Figure("huge_pages", "whether its memory is on huge pages", \.hugePages)
+        Figure("ports", "those that there were from the start", \.ports)
+        Figure("vdevs", "virtual devices that were added and removed", \.vdevs)
+    }
 
     /// For people.
     var text: String {
         var lines = ["\(dpdk), memory on \(hugePages ? "huge" : "ordinary") pages, \(ports.count) ports"]
         for trial in ports + vdevs {
-            let name = trial.name + String(repeating: " ", count: max(1, 18 - trial.name.count))
+            let name = TextTable.pad(trial.name, 17) + " "
             guard let port = trial.port, trial.works else {
                 lines.append("  \(name)no: \(trial.problem ?? "")")
                 continue

@@ -8,7 +8,9 @@ import SystemPackage
 
 /// Receives PFS frames from a DPDK port.
 @main
-struct Receive: ParsableCommand {
+struct Receive: Tool {
+    static let reports = [NetReport.ofReceiver("pfs_dpdk_rx", PortPath.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_dpdk_rx",
         abstract: "Receive PFS frames from a DPDK port or virtual device and apply programs to what they bring.",
@@ -21,36 +23,28 @@ struct Receive: ParsableCommand {
             """,
         version: PacketFSVersion.current)
 
-    @OptionGroup(title: "DPDK") var environment: EnvironmentOptions
-    @Option(help: "Number of the port.") var port: UInt16 = 0
-    @Option(help: "Frames of a burst, 1 to 256.") var burst = 64
-    @Option(help: "The longest frame that buffers have room for, 128 to 9600 bytes.") var frameBytes = 2048
+    @OptionGroup var place: PortOptions
+    @Option(.whole("The longest frame that buffers have room for, in bytes", 128...PortSender.largestFrame))
+    var frameBytes = 2048
     @OptionGroup var receive: ReceiveOptions
 
     func run() throws {
         let name = "pfs_dpdk_rx"
         try CommandLineTool.run(name) {
-            try receive.check()
-            guard 1...Port.maximumBurst ~= burst else {
-                throw ToolError(.usage, "--burst \(burst): must be from 1 to \(Port.maximumBurst)")
-            }
-            guard 128...PortSender.largestFrame ~= frameBytes else {
-                throw ToolError(.usage, "--frame-bytes \(frameBytes): must be from 128 to \(PortSender.largestFrame)")
-            }
             let work = try receive.work(hasLinkHeader: true)
             let isa = try Kernels.selected()
             let blob = try receive.makeBlob()
-            let environment = try Environment(environment, cpu: receive.common.cpu)
-            let port = try Port(port, of: environment, frameByteCount: frameBytes)
-            let receiver = PortReceiver(port, burst: burst)
+            let environment = try Environment(place.environment, cpu: receive.common.cpu)
+            let port = try Port(place.port, of: environment, frameByteCount: frameBytes)
+            let receiver = PortReceiver(port, burst: place.burst)
             let figures = try blob.withUnsafeMutableBytes { blob in
                 try ReceiveRun.run(receiver, FrameWork(work, blob: blob, isa: isa), receive, name: name) {
                     FileDescriptor.standardError.writeLine("\(name): listening on \(port.row.name)")
                 }
             }
-            let path = PortPath(environment, port, burst: burst, receiver: receiver)
+            let path = PortPath(environment, port, burst: place.burst, receiver: receiver)
             try NetReport.print(
-                tool: name, receive, .init(path: port.row.name, receive), figures, mode: path.mode, isa: isa,
+                tool: name, .init(path: port.row.name, receive), figures, mode: path.mode, isa: isa,
                 path: path,
                 warnings: path.warnings)
         }

@@ -8,7 +8,9 @@ import SystemPackage
 
 /// Sends PFS frames through a DPDK port.
 @main
-struct Transmit: ParsableCommand {
+struct Transmit: Tool {
+    static let reports = [NetReport.ofSender("pfs_dpdk_tx", PortPath.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_dpdk_tx",
         abstract: "Send PFS frames through a DPDK port or virtual device.",
@@ -22,22 +24,15 @@ struct Transmit: ParsableCommand {
             """,
         version: PacketFSVersion.current)
 
-    @OptionGroup(title: "DPDK") var environment: EnvironmentOptions
-    @Option(help: "Number of the port.") var port: UInt16 = 0
-    @Option(help: "Frames of a burst, 1 to 256.") var burst = 64
+    @OptionGroup var place: PortOptions
     @Flag(help: "Receive on the same port what was sent there.") var loop = false
-    @Flag(help: "With --loop: compare what comes back with what the seed calls for.") var verify = false
-    @Option(help: "Destination hardware address.") var dstMac = MACAddress.broadcast
+    @Flag(help: OptionHelp.verify) var verify = false
+    @Option(help: OptionHelp.dstMac) var dstMac = MACAddress.broadcast
     @OptionGroup var send: SendOptions
 
     func run() throws {
         let name = "pfs_dpdk_tx"
         try CommandLineTool.run(name) {
-            var send = send
-            try send.check()
-            guard 1...Port.maximumBurst ~= burst else {
-                throw ToolError(.usage, "--burst \(burst): must be from 1 to \(Port.maximumBurst)")
-            }
             guard loop || !verify else { throw ToolError(.usage, "--verify needs --loop") }
             let isa = try Kernels.selected()
             // What can be wrong with the frames is found out before DPDK takes its memory.
@@ -45,14 +40,14 @@ struct Transmit: ParsableCommand {
             _ = try send.producer(
                 link: link, limit: PortSender.largestFrame, limitName: "that is what buffers are made for", isa: isa)
 
-            let environment = try Environment(environment, cpu: send.common.cpu)
-            let port = try Port(port, of: environment, frameByteCount: max(send.len, 2048))
+            let environment = try Environment(place.environment, cpu: send.common.cpu)
+            let port = try Port(place.port, of: environment, frameByteCount: max(send.len, 2048))
             link.source = MACAddress(port.row.mac) ?? .broadcast
             let producer = try send.producer(
                 link: link, limit: port.largestSent, limitName: "\(port.row.name) has an MTU of \(port.row.mtu)",
                 isa: isa)
             try port.awaitLink(seconds: 5)
-            let sender = try PortSender(port, burst: burst, frameByteCount: producer.byteCount)
+            let sender = try PortSender(port, burst: place.burst, frameByteCount: producer.byteCount)
             let blob =
                 try loop && send.descriptors ? send.common.makeBlob() : HugeBlob.create(byteCount: 1, pages: .small)
             try blob.withUnsafeMutableBytes { blob in
@@ -62,30 +57,22 @@ struct Transmit: ParsableCommand {
                         configuration.verification = FrameVerification(
                             seed: send.common.seed, descriptors: send.common.descriptors)
                     }
-                    let receiver = PortReceiver(port, burst: burst, own: sender.pool)
+                    let receiver = PortReceiver(port, burst: place.burst, own: sender.pool)
                     sender.loop = (receiver, FrameWork(configuration, blob: blob, isa: isa))
                 }
                 let figures = try SendRun.run(sender, producer, send, name: name)
                 let came = sender.loop.map { LoopFigures($0.work) }
-                let path = PortPath(environment, port, burst: burst, receiver: sender.loop?.receiver, loop: came)
+                let path = PortPath(environment, port, burst: place.burst, receiver: sender.loop?.receiver, loop: came)
                 try NetReport.print(
-                    tool: name, send, .init(path: port.row.name, send, producer), figures, mode: path.mode, isa: isa,
+                    tool: name, .init(path: port.row.name, send, producer), figures, mode: path.mode, isa: isa,
                     path: path, warnings: path.warnings)
-                if let came, !send.common.json { FileDescriptor.standardOutput.writeLine("  " + came.summary) }
+                if let came, !send.common.output.json {
+                    FileDescriptor.standardOutput.writeLine(summaryLine("came back", came.summary))
+                }
                 if came?.verified == false {
                     throw ToolError(.verificationFailed, "verification failed: \(came?.difference ?? "results differ")")
                 }
             }
         }
-    }
-}
-
-extension CommonOptions {
-    /// The blob that descriptors point into, filled with the seed's pattern.
-    fileprivate func makeBlob() throws -> HugeBlob {
-        let byteCount = blobMb << 20
-        let blob = try HugeBlob.create(byteCount: byteCount)
-        try blob.fill(seed: seed, range: 0..<byteCount)
-        return blob
     }
 }

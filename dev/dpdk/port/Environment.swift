@@ -12,7 +12,7 @@ public struct EnvironmentOptions: ParsableArguments {
     @Flag(help: "Let DPDK take the PCI network devices that are bound to a driver for it.") var pci = false
     @Option(help: "More arguments for DPDK's environment (EAL), separated by blanks.") var eal: String?
     @Flag(help: "Do without huge pages.") var noHuge = false
-    @Option(help: "MiB of memory that DPDK takes, with --no-huge or without.") var memoryMb = 256
+    @Option(.whole("MiB of memory that DPDK takes, with --no-huge or without", 16...65_536)) var memoryMb = 256
 
     /// For the argument parser.
     public init() {}
@@ -37,9 +37,6 @@ public struct Environment: ~Copyable {
     /// - Throws: ``ToolExit/unavailable`` without huge pages, and for what DPDK refuses; its own lines on standard error say
     ///   what that was.
     public init(_ options: EnvironmentOptions, cpu: Int?) throws(ToolError) {
-        guard 16...65_536 ~= options.memoryMb else {
-            throw ToolError(.usage, "--memory-mb \(options.memoryMb): must be from 16 to 65536")
-        }
         if !options.noHuge { try Self.requireHugePages(megabytes: options.memoryMb) }
         let cpus = if let cpu { [cpu] } else { try ToolError.coded(CPUs.allowed) }
         var arguments = [
@@ -90,4 +87,13 @@ public struct Environment: ~Copyable {
         }
         return ToolError(.permission, reason + "; run as root")
     }
+}
+
+/// The options of a port.
+package struct PortOptions: ParsableArguments {
+    @OptionGroup(title: "DPDK") package var environment: EnvironmentOptions
+    @Option(.whole("Number of the port", 0...UInt16.max)) package var port: UInt16 = 0
+    @Option(.whole("Frames of a burst", 1...Port.maximumBurst)) package var burst = 64
+
+    package init() {}
 }

@@ -4,30 +4,35 @@ import PacketFSNet
 import PacketFSTools
 
 /// What DPDK says of a port, for reports.
-public struct PortRow: Encodable, Sendable {
-    /// Its number.
-    public let port: UInt16
-    /// Its name, such as `net_ring0`.
-    public let name: String
-    /// The driver.
-    public let driver: String
-    /// Hardware address.
-    public let mac: String
-    /// Whether it has a link.
-    public let linkUp: Bool
-    /// Millions of bits per second that it claims; 0 or 4294967295 where it does not know.
+package struct PortRow: ReportObject, Sendable {
+    let port: UInt16
+    package let name: String, driver: String, mac: String
+    package let linkUp: Bool
     let linkMbps: UInt32
-    /// Largest network packet in bytes; an Ethernet frame has a header more.
-    public let mtu: UInt16
-    /// The longest frame that it receives.
+    package let mtu: UInt16
     let maxFrameBytes: UInt32
-    /// The most queues.
-    public let maxRxQueues: UInt16, maxTxQueues: UInt16
-    let maxRxDescriptors: UInt16
-    let maxTxDescriptors: UInt16
+    package let maxRxQueues: UInt16, maxTxQueues: UInt16
+    let maxRxDescriptors: UInt16, maxTxDescriptors: UInt16
+
+    package static var figures: [Figure<Self>] {
+        Figure("port", "its number", \.port)
+        Figure("name", "such as `net_ring0`", \.name)
+        Figure("driver", "its driver", \.driver)
+        Figure("mac", "its hardware address", \.mac)
+        Figure("link_up", "whether it has a link", \.linkUp)
+        Figure(
+            "link_mbps", "millions of bits per second that it claims; 0 or 4294967295 where it does not know",
+            \.linkMbps)
+        Figure("mtu", "largest network packet in bytes; an Ethernet frame has a header more", \.mtu)
+        Figure("max_frame_bytes", "the longest frame that it receives", \.maxFrameBytes)
+        Figure("max_rx_queues", "the most queues for receiving", \.maxRxQueues)
+        Figure("max_tx_queues", "the most queues for sending", \.maxTxQueues)
+        Figure("max_rx_descriptors", "the most entries of a queue for receiving", \.maxRxDescriptors)
+        Figure("max_tx_descriptors", "the most entries of a queue for sending", \.maxTxDescriptors)
+    }
 
     /// Asks DPDK about a port.
-    public init(_ port: UInt16) throws(ToolError) {
+    package init(_ port: UInt16) throws(ToolError) {
         var raw = pfs_dpdk_port()
         let status = pfs_dpdk_describe(port, &raw)
         guard status == 0 else {
@@ -54,17 +59,17 @@ public struct PortRow: Encodable, Sendable {
 /// A port that was set up with one queue each way and started, and the buffers for what it receives. Its end stops it.
 public final class Port {
     /// Its number.
-    public let number: UInt16
+    package let number: UInt16
     /// What DPDK said of it when it had been started.
-    public let row: PortRow
+    package let row: PortRow
     /// Entries of its queues.
-    public let receiveDescriptors: UInt16, transmitDescriptors: UInt16
+    package let receiveDescriptors: UInt16, transmitDescriptors: UInt16
     /// The longest frame that a buffer has room for.
-    public let frameByteCount: Int
+    package let frameByteCount: Int
     private let pool: OpaquePointer
 
     /// The most frames of a burst.
-    public static let maximumBurst = Int(PFS_DPDK_BURST)
+    package static let maximumBurst = Int(PFS_DPDK_BURST)
     /// Buffers of a pool. Many more than a queue's entries: drivers hold on to some.
     static let bufferCount = 16_383
 
@@ -75,7 +80,7 @@ public final class Port {
     ///   - environment: it must outlive the port.
     ///   - frameByteCount: the longest frame to be received.
     /// - Throws: ``ToolExit/noInput`` if there is no such port, ``ToolExit/unavailable`` if it cannot be set up.
-    public init(
+    package init(
         _ number: UInt16, of environment: borrowing Environment, frameByteCount: Int
     ) throws(ToolError) {
         let ports = environment.ports()
@@ -124,10 +129,10 @@ public final class Port {
     }
 
     /// The longest frame that can be sent: by the port's MTU, which does not count the Ethernet header.
-    public var largestSent: Int { Int(row.mtu) + EthernetHeader.byteCount }
+    package var largestSent: Int { Int(row.mtu) + EthernetHeader.byteCount }
 
     /// Waits until the link is up: virtual devices that connect to another process take a moment.
-    public func awaitLink(seconds: Double) throws(ToolError) {
+    package func awaitLink(seconds: Double) throws(ToolError) {
         let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
         while pfs_dpdk_link_is_up(number) == 0 {
             guard Clock.monotonic() < deadline else {
@@ -138,22 +143,25 @@ public final class Port {
     }
 
     /// What the driver has counted.
-    public func counters() -> PortCounters? {
+    package func counters() -> PortCounters? {
         var raw = pfs_dpdk_counters()
         return pfs_dpdk_count(number, &raw) == 0 ? PortCounters(raw) : nil
     }
 }
 
 /// What a port's driver has counted; a driver may count less than there is to count.
-public struct PortCounters: Encodable, Sendable {
-    let received: UInt64
-    let sent: UInt64
-    /// Frames that were lost because the receive queue was full.
-    public let missed: UInt64
-    let receiveErrors: UInt64
-    let sendErrors: UInt64
-    /// Frames that were lost because there was no free buffer.
-    public let noBuffer: UInt64
+package struct PortCounters: ReportObject, Sendable {
+    private let received: UInt64, sent: UInt64, receiveErrors: UInt64, sendErrors: UInt64
+    let missed: UInt64, noBuffer: UInt64
+
+    package static var figures: [Figure<Self>] {
+        Figure("received", "frames", \.received)
+        Figure("sent", "frames", \.sent)
+        Figure("missed", "frames that were lost because the receive queue was full", \.missed)
+        Figure("receive_errors", "frames that could not be received", \.receiveErrors)
+        Figure("send_errors", "frames that could not be sent", \.sendErrors)
+        Figure("no_buffer", "frames that were lost because there was no free buffer", \.noBuffer)
+    }
 
     fileprivate init(_ raw: pfs_dpdk_counters) {
         received = raw.received
@@ -166,68 +174,70 @@ public struct PortCounters: Encodable, Sendable {
 }
 
 /// What came back to a sender on its own port.
-public struct LoopFigures: Encodable, Sendable {
-    let frames: UInt64
-    let bytes: UInt64
-    let workedBytes: UInt64
-    let lost: UInt64
-    let duplicates: UInt64
-    let reordered: UInt64
-    let foreign: UInt64
-    let malformed: UInt64
-    let badChecksums: UInt64
-    let rejected: UInt64
-    let totals: [ProgramTotal]
-    /// Whether it was as the seed calls for; nil for a run that did not look.
-    public let verified: Bool?
-    /// The first difference.
-    public let difference: String?
+package struct LoopFigures: ReportObject {
+    private let work: FrameWork
+    package let verified: Bool?
 
-    /// Collects them.
-    public init(_ work: FrameWork) {
+    package init(_ work: FrameWork) {
+        self.work = work
         verified = work.verify()
-        difference = work.firstMismatch
-        frames = work.counts.frames
-        bytes = work.counts.bytes
-        workedBytes = work.counts.workedBytes
-        lost = work.lost
-        duplicates = work.sequences.duplicates
-        reordered = work.sequences.reordered
-        foreign = work.counts.foreign
-        malformed = work.counts.malformed
-        badChecksums = work.counts.badChecksums
-        rejected = work.counts.rejected
-        totals = work.totals
+    }
+
+    package var difference: String? { work.firstMismatch }
+
+    package static var figures: [Figure<Self>] {
+        Figure("frames", "of the stream, each number once", \.work.counts.frames)
+        Figure("bytes", "of frames, link header and padding included", \.work.counts.bytes)
+        Figure("worked_bytes", "that programs worked on", \.work.counts.workedBytes)
+        Figure("lost", "how many did not come", \.work.lost)
+        Figure("duplicates", "frames whose number had come before", \.work.sequences.duplicates)
+        Figure("reordered", "frames behind a higher number", \.work.sequences.reordered)
+        Figure("foreign", "frames that are none of ours", \.work.counts.foreign)
+        Figure("malformed", "frames that cannot be read", \.work.counts.malformed)
+        Figure("bad_checksums", "frames whose checksum is wrong", \.work.counts.badChecksums)
+        Figure("rejected", "frames whose record or program cannot be executed", \.work.counts.rejected)
+        Figure("totals", "one for each yielding operation of each program", \.work.totals)
+        Figure("verified", "whether it was as the seed calls for; null for a run that did not look", \.verified)
+        Figure("difference", "the first difference", \.difference)
     }
 
     /// For people.
-    public var summary: String {
-        "came back: \(frames) frames, \(lost) lost, \(foreign) foreign, \(malformed + badChecksums + rejected) refused"
+    package var summary: String {
+        let counts = work.counts
+        return "\(counts.frames) frames, \(work.lost) lost, \(counts.foreign) foreign, "
+            + "\(counts.malformed + counts.badChecksums + counts.rejected) refused"
             + (verified.map { $0 ? ", verified" : ", NOT as the reference's" } ?? "")
     }
 }
 
 /// What only DPDK has to say about a run: `result.path` of a report.
-public struct PortPath: Encodable {
-    let dpdk: String
-    let hugePages: Bool
-    let port: PortRow
-    let rxDescriptors: UInt16
-    let txDescriptors: UInt16
-    let burst: Int
-    /// Frames that the port gave, ours or not, and per second of polling.
-    let polledFrames: UInt64?
-    let polledFramesPerS: Double?
-    let counters: PortCounters?
-    /// What came back on the same port; only with --loop.
-    let loop: LoopFigures?
+package struct PortPath: ReportObject {
+    private let hugePages: Bool
+    private let port: PortRow
+    private let rxDescriptors: UInt16, txDescriptors: UInt16
+    private let burst: Int
+    private let polledFrames: UInt64?, polledFramesPerS: Double?
+    private let counters: PortCounters?
+    private let loop: LoopFigures?
+
+    package static var figures: [Figure<Self>] {
+        Figure("dpdk", "its version") { _ in Environment.version }
+        Figure("huge_pages", "whether its memory is on huge pages", \.hugePages)
+        Figure("port", "the port", \.port)
+        Figure("rx_descriptors", "entries of its queue for receiving", \.rxDescriptors)
+        Figure("tx_descriptors", "entries of its queue for sending", \.txDescriptors)
+        Figure("burst", "frames at a time", \.burst)
+        Figure("polled_frames", "that the port gave, ours or not; null for a sender", \.polledFrames)
+        Figure("polled_frames_per_s", "of polling", \.polledFramesPerS)
+        Figure("counters", "what the driver has counted; null where it does not", \.counters)
+        Figure("loop", "what came back on the same port; null without `--loop`", \.loop)
+    }
 
     /// Collects it.
-    public init(
+    package init(
         _ environment: borrowing Environment, _ port: Port, burst: Int, receiver: PortReceiver?,
         loop: LoopFigures? = nil
     ) {
-        dpdk = Environment.version
         hugePages = environment.hasHugePages
         self.port = port.row
         rxDescriptors = port.receiveDescriptors
@@ -240,7 +250,7 @@ public struct PortPath: Encodable {
     }
 
     /// What makes a run's figures weak or surprising.
-    public var warnings: [String] {
+    package var warnings: [String] {
         guard let counters, counters.missed + counters.noBuffer > 0 else { return [] }
         return [
             "\(port.name) dropped \(counters.missed) frames with its queue full, \(counters.noBuffer) for want of buffers"
@@ -248,5 +258,5 @@ public struct PortPath: Encodable {
     }
 
     /// How frames really went, in a few words.
-    public var mode: String { "\(port.driver), \(hugePages ? "huge pages" : "ordinary pages")" }
+    package var mode: String { "\(port.driver), \(hugePages ? "huge pages" : "ordinary pages")" }
 }

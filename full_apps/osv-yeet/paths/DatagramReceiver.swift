@@ -7,25 +7,26 @@ import PacketFSTools
 import SystemPackage
 
 /// UDP with recvmmsg(2), and on request UDP_GRO: the kernel joins datagrams of one size.
-public final class DatagramReceiver: FrameReceiver {
+package final class DatagramReceiver: FrameReceiver {
     /// What the path knows of a run.
-    public struct Statistics: Sendable, Encodable {
-        /// Bytes of the socket's receive buffer, as the kernel counts them.
-        public let receiveBufferBytes: Int
-        /// System calls that brought something.
-        public var calls: UInt64 = 0
-        /// Messages that held several datagrams.
-        public var joinedMessages: UInt64 = 0
-        /// Datagrams that were longer than any frame and were cut.
-        public var cutDatagrams: UInt64 = 0
-        /// Datagrams that the kernel dropped because the socket's buffer was full.
-        public var kernelDrops: UInt64 = 0
+    package struct Statistics: ReportObject {
+        let receiveBufferBytes: Int
+        var calls: UInt64 = 0, joinedMessages: UInt64 = 0, cutDatagrams: UInt64 = 0
+        package var kernelDrops: UInt64 = 0
+
+        package static var figures: [Figure<Self>] {
+            Figure("receive_buffer_bytes", "the socket's receive buffer, as the kernel counts it", \.receiveBufferBytes)
+            Figure("calls", "system calls that brought something", \.calls)
+            Figure("joined_messages", "messages that held several datagrams", \.joinedMessages)
+            Figure("cut_datagrams", "that were longer than any frame", \.cutDatagrams)
+            Figure("kernel_drops", "datagrams dropped because the socket's buffer was full", \.kernelDrops)
+        }
     }
 
     /// How frames really arrive.
-    public let mode: String
+    package let mode: String
     /// The messages' memory, in which frames lie.
-    public let memory: UnsafeMutableRawBufferPointer
+    package let memory: UnsafeMutableRawBufferPointer
 
     private let descriptor: Int32
     private let messages: OpaquePointer
@@ -41,7 +42,7 @@ public final class DatagramReceiver: FrameReceiver {
     ///   - batch: messages taken from the kernel at a time, at most.
     ///   - isJoining: use UDP_GRO.
     ///   - bufferByteCount: of the socket's receive buffer; beyond net.core.rmem_max only with CAP_NET_ADMIN.
-    public init(
+    package init(
         _ address: DatagramAddress, batch: Int, isJoining: Bool, bufferByteCount: Int
     ) throws(ToolError) {
         self.batch = batch
@@ -69,13 +70,13 @@ public final class DatagramReceiver: FrameReceiver {
     }
 
     /// Counts so far. Reads the kernel's.
-    public func statistics() -> Statistics {
+    package func statistics() -> Statistics {
         counted.kernelDrops = UInt64(pfs_socket_drops(descriptor))
         return counted
     }
 
     /// See ``FrameReceiver``.
-    public func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
+    package func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
         var got = pfs_messages_receive(messages, descriptor, UInt32(batch))
         if got < 0, errno == EAGAIN {
             var set = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)

@@ -7,20 +7,20 @@ import PacketFSTools
 import SystemPackage
 
 /// Where datagrams go to or arrive.
-public struct DatagramAddress: Sendable, CustomStringConvertible {
+package struct DatagramAddress: Sendable, CustomStringConvertible {
     /// A numeric IPv4 or IPv6 address.
-    public let host: String
+    package let host: String
     /// The port.
-    public let port: UInt16
+    package let port: UInt16
 
     /// Makes an address; it is looked at when a socket is opened.
-    public init(host: String, port: UInt16) {
+    package init(host: String, port: UInt16) {
         self.host = host
         self.port = port
     }
 
     /// Such as `192.0.2.1:9000` or `[2001:db8::1]:9000`.
-    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     func socket(isBound: Bool, option: String) throws(ToolError) -> Int32 {
         let descriptor = pfs_udp_socket(host, port, isBound ? 1 : 0)
@@ -34,25 +34,28 @@ public struct DatagramAddress: Sendable, CustomStringConvertible {
 }
 
 /// UDP with sendmmsg(2), and on request UDP_SEGMENT: the kernel cuts one long message into datagrams.
-public final class DatagramSender: FrameSender {
+package final class DatagramSender: FrameSender {
     /// What the path knows of a run.
-    public struct Statistics: Sendable, Encodable {
-        /// Datagrams in one message to the kernel.
-        public let datagramsPerMessage: Int
-        /// Bytes of the socket's send buffer.
-        public let sendBufferBytes: Int
-        /// System calls that sent something.
-        public var calls: UInt64 = 0
-        /// Calls that the receiver's machine had answered: nobody listens there (ECONNREFUSED).
-        public var refused: UInt64 = 0
-        /// Calls that failed because there was no way there, or the device had no room.
-        public var unreachable: UInt64 = 0
+    package struct Statistics: ReportObject {
+        let datagramsPerMessage: Int
+        let sendBufferBytes: Int
+        var calls: UInt64 = 0
+        package var refused: UInt64 = 0
+        var unreachable: UInt64 = 0
+
+        package static var figures: [Figure<Self>] {
+            Figure("datagrams_per_message", "in one message to the kernel", \.datagramsPerMessage)
+            Figure("send_buffer_bytes", "the socket's send buffer", \.sendBufferBytes)
+            Figure("calls", "system calls that sent something", \.calls)
+            Figure("refused", "calls that the receiver's machine answered: nobody listens (ECONNREFUSED)", \.refused)
+            Figure("unreachable", "calls that failed: no way there, or no room in the device", \.unreachable)
+        }
     }
 
     /// Counts so far.
-    public private(set) var statistics: Statistics
+    package private(set) var statistics: Statistics
     /// How frames really go.
-    public let mode: String
+    package let mode: String
 
     private let address: DatagramAddress
     private let descriptor: Int32
@@ -73,7 +76,7 @@ public final class DatagramSender: FrameSender {
     ///   - frameByteCount: bytes of each.
     ///   - isSegmenting: use UDP_SEGMENT.
     ///   - bufferByteCount: of the socket's send buffer.
-    public init(
+    package init(
         _ address: DatagramAddress, batch: Int, frameByteCount: Int, isSegmenting: Bool, bufferByteCount: Int
     ) throws(ToolError) {
         self.address = address
@@ -102,7 +105,7 @@ public final class DatagramSender: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
+    package func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
         let count = min(count, batch)
         for index in 0..<count {
             let sequence = first + UInt64(index)
@@ -129,7 +132,7 @@ public final class DatagramSender: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
+    package func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 64)
         defer { space.deallocate() }
         let byteCount = producer.writeEnd(after: count, into: space)
@@ -138,14 +141,14 @@ public final class DatagramSender: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func waitForRoom(milliseconds: Int32) throws(ToolError) {
+    package func waitForRoom(milliseconds: Int32) throws(ToolError) {
         var set = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         // A socket that could be written, and yet took nothing, waits for a route or a receiver.
         if poll(&set, 1, milliseconds) > 0 { usleep(500) }
     }
 
     /// See ``FrameSender``. The kernel has its own copy of all that it took.
-    public func drain(milliseconds: Int32) throws(ToolError) -> Int { 0 }
+    package func drain(milliseconds: Int32) throws(ToolError) -> Int { 0 }
 
     private func frame(_ index: Int) -> UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(rebasing: memory[(index * frameByteCount)...].prefix(frameByteCount))

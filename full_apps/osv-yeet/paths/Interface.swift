@@ -6,20 +6,20 @@ import PacketFSTools
 import SystemPackage
 
 /// A network interface of this process's network namespace.
-public struct Interface: Sendable {
+package struct Interface: Sendable {
     /// Its name.
-    public let name: String
+    package let name: String
     /// Its number.
-    public let index: Int32
+    package let index: Int32
     /// The most bytes behind the link header.
-    public let mtu: Int
+    package let mtu: Int
     /// Its hardware address; zero on loopback.
-    public let address: MACAddress
+    package let address: MACAddress
     /// Whether it is up.
-    public let isUp: Bool
+    package let isUp: Bool
 
     /// Looks an interface up; one that does not exist, or is no Ethernet, is an error.
-    public init(_ name: String) throws(ToolError) {
+    package init(_ name: String) throws(ToolError) {
         var found = pfs_interface()
         guard pfs_interface(name, &found) == 0 else {
             let reason = Errno(rawValue: errno)

@@ -7,7 +7,7 @@ import PacketFSTools
 import SystemPackage
 
 /// How the kernel spreads frames over the sockets of a group (PACKET_FANOUT).
-public enum FanoutMode: String, Sendable, CaseIterable {
+package enum FanoutMode: String, Sendable, CaseIterable {
     /// In turn.
     case lb
     /// By a hash of addresses and ports.
@@ -31,42 +31,39 @@ public enum FanoutMode: String, Sendable, CaseIterable {
 }
 
 /// Sizes of a receive ring.
-public struct ReceiveRingSize: Sendable {
+package struct ReceiveRingSize: Sendable {
     /// Bytes of a block, a power of two from the page size on.
-    public var blockByteCount = 256 << 10
+    package var blockByteCount = 256 << 10
     /// How many blocks.
-    public var blockCount = 64
+    package var blockCount = 64
     /// Milliseconds after which a block that is not full is handed over.
-    public var blockMilliseconds: UInt32 = 4
+    package var blockMilliseconds: UInt32 = 4
 
     /// The defaults above.
-    public init() {}
+    package init() {}
 }
 
 /// AF_PACKET with PACKET_RX_RING, TPACKET_V3: the kernel copies frames into blocks and hands over whole blocks.
-public final class PacketReceiveRing: FrameReceiver {
+package final class PacketReceiveRing: FrameReceiver {
     /// What the path knows of a run.
-    public struct Statistics: Sendable, Codable {
-        /// Frames that the kernel had for this socket, dropped ones included.
-        public var kernelFrames: UInt64 = 0
-        /// Frames that the kernel dropped because no block was free.
-        public var kernelDrops: UInt64 = 0
-        /// How often the kernel found no free block.
-        public var kernelFreezes: UInt64 = 0
-        /// Blocks that were handed over.
-        public var blocks: UInt64 = 0
-        /// Blocks marked TP_STATUS_LOSING: frames had been dropped since the statistics were last read.
-        public var losingBlocks: UInt64 = 0
-        /// Frames that did not fit a block and were cut.
-        public var cutFrames: UInt64 = 0
-        /// How often the interface went down.
-        public var linkDown: UInt64 = 0
+    package struct Statistics: Sendable, Codable, ReportObject {
+        var kernelFrames: UInt64 = 0, kernelFreezes: UInt64 = 0, blocks: UInt64 = 0, losingBlocks: UInt64 = 0
+        package var kernelDrops: UInt64 = 0, cutFrames: UInt64 = 0, linkDown: UInt64 = 0
 
-        /// All zero.
-        public init() {}
+        package init() {}
+
+        package static var figures: [Figure<Self>] {
+            Figure("kernel_frames", "that the kernel had for the socket, dropped ones included", \.kernelFrames)
+            Figure("kernel_drops", "frames dropped because no block was free", \.kernelDrops)
+            Figure("kernel_freezes", "how often the kernel found no free block", \.kernelFreezes)
+            Figure("blocks", "that were handed over", \.blocks)
+            Figure("losing_blocks", "marked TP_STATUS_LOSING: frames had been dropped before", \.losingBlocks)
+            Figure("cut_frames", "that did not fit a block", \.cutFrames)
+            Figure("link_down", "how often the interface went down", \.linkDown)
+        }
 
         /// Adds the counts of another socket.
-        public mutating func add(_ other: Statistics) {
+        package mutating func add(_ other: Statistics) {
             kernelFrames += other.kernelFrames
             kernelDrops += other.kernelDrops
             kernelFreezes += other.kernelFreezes
@@ -78,7 +75,7 @@ public final class PacketReceiveRing: FrameReceiver {
     }
 
     /// All the ring's memory, in which frames lie.
-    public var memory: UnsafeMutableRawBufferPointer { ring.memory }
+    package var memory: UnsafeMutableRawBufferPointer { ring.memory }
 
     private let interface: Interface
     private let socket: PacketSocket
@@ -93,7 +90,7 @@ public final class PacketReceiveRing: FrameReceiver {
     ///   - interface: where to listen.
     ///   - etherType: only frames of this type; nil for all, those that this machine sends there included.
     ///   - fanout: group and mode for a ring that shares the interface's frames with others.
-    public init(
+    package init(
         _ interface: Interface, size: ReceiveRingSize, etherType: UInt16?, fanout: (group: UInt16, mode: FanoutMode)?
     ) throws(ToolError) {
         self.interface = interface
@@ -117,7 +114,7 @@ public final class PacketReceiveRing: FrameReceiver {
     }
 
     /// Counts so far. Reads the kernel's.
-    public func statistics() -> Statistics {
+    package func statistics() -> Statistics {
         var kernel = tpacket_stats_v3()
         if pfs_packet_statistics(socket.descriptor, &kernel) == 0 {
             counted.kernelFrames += UInt64(kernel.tp_packets)
@@ -128,7 +125,7 @@ public final class PacketReceiveRing: FrameReceiver {
     }
 
     /// See ``FrameReceiver``.
-    public func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
+    package func receive(_ work: FrameWork, milliseconds: Int32) throws(ToolError) -> Int {
         var status = pfs_status_load(block + Self.statusOffset)
         if status & UInt32(TP_STATUS_USER) == 0 {
             try wait(milliseconds)

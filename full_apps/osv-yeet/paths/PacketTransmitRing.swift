@@ -7,7 +7,7 @@ import PacketFSTools
 import SystemPackage
 
 /// Versions of the kernel's packet rings (packet(7)).
-public enum PacketVersion: String, Sendable, CaseIterable {
+package enum PacketVersion: String, Sendable, CaseIterable {
     /// TPACKET_V2.
     case v2
     /// TPACKET_V3.
@@ -24,25 +24,26 @@ public enum PacketVersion: String, Sendable, CaseIterable {
 ///
 /// A slot belongs to the program while its status is TP_STATUS_AVAILABLE, and to the kernel from TP_STATUS_SEND_REQUEST until
 /// it is available again, which is when the frame's memory is no longer needed by anybody.
-public final class PacketTransmitRing: FrameSender {
+package final class PacketTransmitRing: FrameSender {
     /// What the path knows of a run.
-    public struct Statistics: Sendable, Encodable {
-        /// Slots of the ring.
-        public let slots: Int
-        /// Calls that asked the kernel to send.
-        public var kicks: UInt64 = 0
-        /// Of those, how many failed because the device had no room (ENOBUFS).
-        public var deviceFull: UInt64 = 0
-        /// Of those, how many failed because the interface was down.
-        public var linkDown: UInt64 = 0
-        /// Frames that the kernel would not send (TP_STATUS_WRONG_FORMAT).
-        public var refused: UInt64 = 0
+    package struct Statistics: ReportObject {
+        let slots: Int
+        var kicks: UInt64 = 0, deviceFull: UInt64 = 0
+        package var linkDown: UInt64 = 0, refused: UInt64 = 0
+
+        package static var figures: [Figure<Self>] {
+            Figure("slots", "of the ring", \.slots)
+            Figure("kicks", "calls that asked the kernel to send", \.kicks)
+            Figure("device_full", "of those, how many failed because the device had no room (ENOBUFS)", \.deviceFull)
+            Figure("link_down", "of those, how many failed because the interface was down", \.linkDown)
+            Figure("refused", "frames that the kernel would not send (TP_STATUS_WRONG_FORMAT)", \.refused)
+        }
     }
 
     /// Counts so far.
-    public private(set) var statistics: Statistics
+    package private(set) var statistics: Statistics
     /// How frames really go.
-    public let mode: String
+    package let mode: String
 
     private let interface: Interface
     private let socket: PacketSocket
@@ -83,7 +84,7 @@ public final class PacketTransmitRing: FrameSender {
     ///   - slots: 64 to 65536, a power of two.
     ///   - frameByteCount: bytes of the longest frame.
     ///   - bypassesQdisc: PACKET_QDISC_BYPASS: straight to the driver, without the interface's queueing discipline.
-    public init(
+    package init(
         _ interface: Interface, version: PacketVersion, slots: Int, frameByteCount: Int, bypassesQdisc: Bool
     ) throws(ToolError) {
         precondition(slots.nonzeroBitCount == 1 && 64...65_536 ~= slots, "slots: a power of two from 64 to 65536")
@@ -127,7 +128,7 @@ public final class PacketTransmitRing: FrameSender {
     deinit { held.deallocate() }
 
     /// See ``FrameSender``.
-    public func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
+    package func send(_ producer: FrameProducer, first: UInt64, count: Int) throws(ToolError) -> Int {
         var taken = 0
         while taken < count, let slot = freeSlot() {
             let memory = UnsafeMutableRawBufferPointer(start: slot + dataOffset, count: slotByteCount - dataOffset)
@@ -147,7 +148,7 @@ public final class PacketTransmitRing: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
+    package func sendEnd(_ producer: FrameProducer, after count: UInt64) throws(ToolError) -> Bool {
         guard let slot = freeSlot() else { return false }
         let memory = UnsafeMutableRawBufferPointer(start: slot + dataOffset, count: slotByteCount - dataOffset)
         held[next] = .max
@@ -157,7 +158,7 @@ public final class PacketTransmitRing: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func waitForRoom(milliseconds: Int32) throws(ToolError) {
+    package func waitForRoom(milliseconds: Int32) throws(ToolError) {
         if !hasKicked {
             // Nothing tells when the interface is up again; asking is cheap.
             usleep(1000)
@@ -169,7 +170,7 @@ public final class PacketTransmitRing: FrameSender {
     }
 
     /// See ``FrameSender``.
-    public func drain(milliseconds: Int32) throws(ToolError) -> Int {
+    package func drain(milliseconds: Int32) throws(ToolError) -> Int {
         let deadline = Clock.monotonic() + UInt64(milliseconds) * 1_000_000
         while true {
             let left = (0..<slotCount).count { index in

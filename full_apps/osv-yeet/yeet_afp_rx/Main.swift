@@ -12,11 +12,9 @@ import SystemPackage
 
 /// Receives PFS frames from a packet socket's receive ring and works on them.
 @main
-struct PacketReceive: ParsableCommand {
-    static func main() {
-        FanoutWorker.runIfAsked()
-        main(nil)
-    }
+struct PacketReceive: Tool {
+    static let reports = [NetReport.ofReceiver("yeet_afp_rx", PacketReceiveRing.Statistics.self)]
+    static func runAsChildIfAsked() { FanoutWorker.runIfAsked() }
 
     static let configuration = CommandConfiguration(
         commandName: "yeet_afp_rx",
@@ -32,13 +30,13 @@ struct PacketReceive: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup var options: ReceiveOptions
-    @Option(help: "The interface.") var iface: String
+    @Option(help: OptionHelp.iface) var iface: String
     @Flag(help: "Look at frames of all types, and count the foreign ones.") var allTypes = false
-    @Option(help: "Share the frames among so many processes, 1 to 64.") var fanout = 1
+    @Option(.whole("Share the frames among so many processes", 1...64)) var fanout = 1
     @Option(help: "How they are shared: lb (in turn), hash, cpu, rnd or qm.") var fanoutMode = FanoutMode.lb
-    @Option(help: "KiB of the ring, of each process.") var ringKb = 16_384
-    @Option(help: "KiB of a block of the ring, a power of two from 4 to 4096.") var blockKb = 256
-    @Option(help: "Milliseconds after which a block that is not full is handed over, 1 to 1000.") var blockMs: UInt32 =
+    @Option(.whole("KiB of the ring, of each process, a multiple of --block-kb", 4...1 << 20)) var ringKb = 16_384
+    @Option(.powerOfTwo("KiB of a block of the ring", 4...4096)) var blockKb = 256
+    @Option(.whole("Milliseconds after which a block that is not full is handed over", 1...1000)) var blockMs: UInt32 =
         4
 
     func run() throws { try CommandLineTool.run("yeet_afp_rx") { try receive() } }
@@ -56,7 +54,7 @@ struct PacketReceive: ParsableCommand {
             warnings.append("\(outcome.path.cutFrames) frames did not fit a block: raise --block-kb")
         }
         try NetReport.print(
-            tool: "yeet_afp_rx", options, .init(path: iface, options), outcome.figures,
+            tool: "yeet_afp_rx", .init(path: iface, options), outcome.figures,
             mode: fanout > 1 ? "AF_PACKET TPACKET_V3, \(fanout) processes by \(fanoutMode.rawValue)" : Self.mode,
             isa: isa, path: outcome.path, warnings: warnings)
     }
@@ -64,15 +62,9 @@ struct PacketReceive: ParsableCommand {
     private static let mode = "AF_PACKET TPACKET_V3"
 
     private func check() throws(ToolError) {
-        try options.check()
-        guard 1...64 ~= fanout else { throw ToolError(.usage, "--fanout \(fanout): must be from 1 to 64") }
-        guard blockKb.nonzeroBitCount == 1, 4...4096 ~= blockKb else {
-            throw ToolError(.usage, "--block-kb \(blockKb): must be a power of two from 4 to 4096")
+        guard ringKb % blockKb == 0 else {
+            throw ToolError(.usage, "--ring-kb \(ringKb): must be a multiple of --block-kb \(blockKb)")
         }
-        guard blockKb...(1 << 20) ~= ringKb, ringKb % blockKb == 0 else {
-            throw ToolError(.usage, "--ring-kb \(ringKb): must be a multiple of --block-kb, at most 1048576")
-        }
-        guard 1...1000 ~= blockMs else { throw ToolError(.usage, "--block-ms \(blockMs): must be from 1 to 1000") }
         if fanout > 1, try options.choice.program()?.writes == true {
             throw ToolError(
                 .usage, "--fanout with a program that writes: processes would race for the bytes of the blob")
@@ -136,7 +128,7 @@ struct PacketReceive: ParsableCommand {
         }
         var failed: ToolError?
         var isEnding = false
-        var interruption: String?
+        var interruption: RunEnd?
         var deadline = UInt64.max
         while processes.count > 0 {
             for ended in processes.collectEnded(timeout: 20) where ended.end != .exited(0) {
@@ -147,7 +139,7 @@ struct PacketReceive: ParsableCommand {
                 }
             }
             if let signal = signals.take() {
-                interruption = "signal \(signal)"
+                interruption = .signal(signal)
                 isEnding = true
             }
             // Not every process gets an end frame; when one has, the others have had time enough a little later.

@@ -6,7 +6,9 @@ import PacketFSTools
 
 /// Sends PFS frames from a packet socket's transmit ring.
 @main
-struct PacketSend: ParsableCommand {
+struct PacketSend: Tool {
+    static let reports = [NetReport.ofSender("yeet_afp_tx", PacketTransmitRing.Statistics.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "yeet_afp_tx",
         abstract: "Send PFS frames with AF_PACKET: a transmit ring shared with the kernel.",
@@ -21,20 +23,15 @@ struct PacketSend: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup var options: SendOptions
-    @Option(help: "The interface.") var iface: String
-    @Option(help: "Hardware address to send to.") var dstMac = MACAddress.broadcast
+    @Option(help: OptionHelp.iface) var iface: String
+    @Option(help: OptionHelp.dstMac) var dstMac = MACAddress.broadcast
     @Option(help: "Version of the ring: v2 or v3.") var tpacket = PacketVersion.v3
-    @Option(help: "Slots of the ring, a power of two from 64 to 65536.") var slots = 512
+    @Option(.powerOfTwo("Slots of the ring", 64...65_536)) var slots = 512
     @Flag(help: "Send through the interface's queueing discipline instead of past it.") var qdisc = false
 
     func run() throws { try CommandLineTool.run("yeet_afp_tx") { try send() } }
 
     private func send() throws {
-        var options = options
-        try options.check()
-        guard slots.nonzeroBitCount == 1, 64...65_536 ~= slots else {
-            throw ToolError(.usage, "--slots \(slots): must be a power of two from 64 to 65536")
-        }
         let interface = try Interface(iface)
         let isa = try Kernels.selected()
         let producer = try options.producer(
@@ -51,7 +48,7 @@ struct PacketSend: ParsableCommand {
         }
         if ring.statistics.refused > 0 { warnings.append("the kernel refused \(ring.statistics.refused) frames") }
         try NetReport.print(
-            tool: "yeet_afp_tx", options, .init(path: iface, options, producer), figures, mode: ring.mode, isa: isa,
+            tool: "yeet_afp_tx", .init(path: iface, options, producer), figures, mode: ring.mode, isa: isa,
             path: ring.statistics, warnings: warnings)
     }
 }

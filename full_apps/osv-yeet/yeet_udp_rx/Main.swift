@@ -7,7 +7,9 @@ import SystemPackage
 
 /// Receives PFS frames from UDP datagrams and works on them.
 @main
-struct DatagramReceive: ParsableCommand {
+struct DatagramReceive: Tool {
+    static let reports = [NetReport.ofReceiver("yeet_udp_rx", DatagramReceiver.Statistics.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "yeet_udp_rx",
         abstract: "Receive PFS frames from UDP datagrams, count what is lost, and apply programs to them.",
@@ -20,19 +22,14 @@ struct DatagramReceive: ParsableCommand {
 
     @OptionGroup var options: ReceiveOptions
     @Option(help: "Numeric address to listen at, IPv4 or IPv6.") var bind = "0.0.0.0"
-    @Option(help: "Port to listen at.") var port: UInt16 = 9009
+    @Option(.whole("UDP port of the receiver", 0...65_535)) var port: UInt16 = 9009
     @Flag(help: "Let the kernel join datagrams of one size (UDP_GRO).") var gro = false
-    @Option(help: "Messages taken from the kernel at a time, 1 to 1024.") var batch = 64
-    @Option(help: "KiB of the socket's receive buffer.") var bufferKb = 8192
+    @Option(.whole("Messages taken from the kernel at a time", 1...1024)) var batch = 64
+    @Option(.whole("KiB of the socket's buffer", 1...1 << 20)) var bufferKb = 8192
 
     func run() throws { try CommandLineTool.run("yeet_udp_rx") { try receive() } }
 
     private func receive() throws {
-        try options.check()
-        guard 1...1024 ~= batch else { throw ToolError(.usage, "--batch \(batch): must be from 1 to 1024") }
-        guard 1...(1 << 20) ~= bufferKb else {
-            throw ToolError(.usage, "--buffer-kb \(bufferKb): must be from 1 to 1048576")
-        }
         let isa = try Kernels.selected()
         let configuration = try options.work(hasLinkHeader: false)
         try options.common.pin()
@@ -54,7 +51,7 @@ struct DatagramReceive: ParsableCommand {
                     + "net.core.rmem_max")
         }
         try NetReport.print(
-            tool: "yeet_udp_rx", options, .init(path: "\(address)", options), figures, mode: receiver.mode, isa: isa,
+            tool: "yeet_udp_rx", .init(path: "\(address)", options), figures, mode: receiver.mode, isa: isa,
             path: statistics, warnings: warnings)
     }
 }

@@ -7,7 +7,9 @@ import PacketFSTools
 
 /// Sends PFS frames as UDP datagrams.
 @main
-struct DatagramSend: ParsableCommand {
+struct DatagramSend: Tool {
+    static let reports = [NetReport.ofSender("yeet_udp_tx", DatagramSender.Statistics.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "yeet_udp_tx",
         abstract: "Send PFS frames as UDP datagrams: the baseline that packet sockets are compared with.",
@@ -23,18 +25,13 @@ struct DatagramSend: ParsableCommand {
 
     @OptionGroup var options: SendOptions
     @Option(help: "Numeric address to send to, IPv4 or IPv6.") var host: String
-    @Option(help: "Port to send to.") var port: UInt16 = 9009
+    @Option(.whole("UDP port of the receiver", 0...65_535)) var port: UInt16 = 9009
     @Flag(help: "Let the kernel cut long messages into datagrams (UDP_SEGMENT).") var gso = false
-    @Option(help: "KiB of the socket's send buffer.") var bufferKb = 4096
+    @Option(.whole("KiB of the socket's buffer", 1...1 << 20)) var bufferKb = 4096
 
     func run() throws { try CommandLineTool.run("yeet_udp_tx") { try send() } }
 
     private func send() throws {
-        var options = options
-        try options.check()
-        guard 1...(1 << 20) ~= bufferKb else {
-            throw ToolError(.usage, "--buffer-kb \(bufferKb): must be from 1 to 1048576")
-        }
         let isa = try Kernels.selected()
         let producer = try options.producer(
             link: nil, limit: FrameFormat.maximumByteCount, limitName: "a datagram holds no more", isa: isa)
@@ -49,7 +46,7 @@ struct DatagramSend: ParsableCommand {
             warnings.append("nobody listens at \(address): \(sender.statistics.refused) calls were refused")
         }
         try NetReport.print(
-            tool: "yeet_udp_tx", options, .init(path: "\(address)", options, producer), figures, mode: sender.mode,
+            tool: "yeet_udp_tx", .init(path: "\(address)", options, producer), figures, mode: sender.mode,
             isa: isa, path: sender.statistics, warnings: warnings)
     }
 }

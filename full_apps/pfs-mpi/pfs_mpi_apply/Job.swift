@@ -25,7 +25,7 @@ final class Job {
         options = command.options
         self.communicator = communicator
         self.signals = signals
-        progress = ApplyProgressBar(isShown: communicator.rank == 0 && !options.quiet && !options.json)
+        progress = ApplyProgressBar(isShown: communicator.rank == 0 && !options.quiet && !options.output.json)
     }
 
     // MARK: - Words
@@ -249,7 +249,7 @@ final class Job {
         let block = setup.configuration.blockByteCount
         let usual = ChunkPlan.chunkByteCount(range: setup.range, ranks: communicator.size, block: block)
         let chunk = try communicator.together { () throws -> Int in
-            let chunk = command.chunk?.bytes ?? usual
+            let chunk = command.chunk ?? usual
             guard chunk > 0, chunk % block == 0 else {
                 throw ToolError(.usage, "--chunk \(chunk): must be a multiple of the block, \(block) bytes")
             }
@@ -258,7 +258,7 @@ final class Job {
             }
             guard communicator.rank == 0, let path = command.journal else { return chunk }
             let journal = try Journal(
-                FilePath(path), job: journalJob(setup), resumes: command.resume, wantedChunk: command.chunk?.bytes,
+                FilePath(path), job: journalJob(setup), resumes: command.resume, wantedChunk: command.chunk,
                 usualChunk: usual, range: setup.range, program: setup.configuration.program, blockByteCount: block)
             self.journal = journal
             if journal.tornByteCount > 0 {
@@ -402,18 +402,21 @@ final class Job {
     /// Tells people; the exit status.
     private func write(_ report: JobReport) throws -> Int32 {
         if let rankTable {
-            try rankTable.append(Array(report.csv.utf8))
+            try rankTable.append(
+                Array((RankRow.header() + "\n" + RankRow.lines(report.ranks.map { RankRow(report: $0) })).utf8))
             try rankTable.commit()
         }
-        if options.json {
-            try CommandLineTool.write(report.json(check: options.check, warnings: report.ranks.flatMap(\.warnings)))
-        } else {
+        if !options.output.json {
             for difference in report.outcome.differences ?? [] {
                 try CommandLineTool.write(
                     "\(report.outcome.configuration.input): block at \(difference.offset): \(difference)")
             }
-            if !options.quiet { try CommandLineTool.write(report.summary) }
         }
+        try ToolReport(
+            tool: MPIApply.name, config: JobConfig(job: report, check: options.check), result: report,
+            warnings: report.ranks.flatMap(\.warnings)
+        ).write(
+            json: options.output.json, title: options.quiet ? nil : report.outcome.title, tellsWarnings: false)
         return report.outcome.isAsExpected == false ? ToolExit.verificationFailed.rawValue : 0
     }
 }

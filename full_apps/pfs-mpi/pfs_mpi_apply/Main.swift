@@ -8,17 +8,22 @@ import PacketFSTools
 import SystemPackage
 
 @main
-struct MPIApply: ParsableCommand {
+struct MPIApply: Tool {
     static let name = "pfs_mpi_apply"
+    static let reports = [
+        ReportDescription("pfs_mpi_apply", JobConfig.self, JobReport.self),
+        ReportDescription("pfs_mpi_apply --rank-csv", columns: RankRow.self),
+    ]
+    static func runAsChildIfAsked() { PCoreWorker.runToolIfAsked() }
 
     static func main() {
-        PCoreWorker.runToolIfAsked()
+        start()
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch {
             // One of many ranks that are all told the same speaks for them.
-            if Launcher.speaks || error is ExitCode { exit(withError: error) }
+            if Launcher.speaks || error is ExitCode { end(error) }
             let status = exitCode(for: error).rawValue
             // The first rank that ends so makes mpirun end all others, and the one that speaks may not have spoken yet.
             if status != 0 { sleep(2) }
@@ -47,15 +52,19 @@ struct MPIApply: ParsableCommand {
 
     @OptionGroup var options: ApplyOptions
     @Option(
-        help: "Bytes that a rank claims at a time, a multiple of --block (default: up to 64M, several for each rank).")
-    var chunk: ByteSize?
+        .bytes("Bytes that a rank claims at a time, a multiple of --block", 1...1 << 40),
+        absent: "up to 64M, several for each rank")
+    var chunk: Int?
     @Option(help: "How the input is read: auto is what suits program and file system, and is reported.")
     var io = InputChoice.Preference.automatic
     @Option(help: "Keep what is finished in this file, so that --resume can go on from it; removed at the end.")
     var journal: String?
     @Flag(help: "Go on from the journal if it is there.")
     var resume = false
-    @Option(help: "Seconds after which a rank that is not heard of is given up, and the job with it; 0 for never.")
+    @Option(
+        .whole(
+            "Seconds after which a rank that is not heard of is given up, and the job with it; 0 for never", 0...86_400)
+    )
     var timeout = 60
     @Option(help: "Write a line for each rank to this file (CSV).")
     var rankCsv: String?
@@ -67,9 +76,6 @@ struct MPIApply: ParsableCommand {
                 try CommandLineTool.write(Plan(options.program(), isa: Kernels.selected()).explanation)
             }
             return
-        }
-        guard 0...86_400 ~= timeout else {
-            throw ValidationError("--timeout \(timeout): must be from 0 to 86400 seconds")
         }
         let signals: TerminationSignals
         let communicator: Communicator

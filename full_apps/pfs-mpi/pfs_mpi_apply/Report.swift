@@ -5,19 +5,32 @@ import PacketFSTools
 import SystemPackage
 
 /// What one rank says about its share.
-struct RankReport: Codable {
+struct RankReport: Codable, ReportObject {
     let rank: Int
     let host: String
     let pcores: Int
     let cpus: [Int]
-    let bytes: UInt64
-    let blocks: UInt64
-    let chunks: UInt64
-    let claims: UInt64
-    /// Median.
-    let claimNs: UInt64
-    let busyNs: UInt64
+    let bytes: UInt64, blocks: UInt64, chunks: UInt64, claims: UInt64
+    let claimNs: UInt64, busyNs: UInt64
     let warnings: [String]
+
+    @FigureList<Self> static var columns: [Figure<Self>] {
+        Figure("rank", "its number", \.rank)
+        Figure("host", "where it ran", \.host)
+        Figure("pcores", "of the rank", \.pcores)
+        Figure("cpus", "that they were spread over", \.cpus)
+        Figure("bytes", "of its share", \.bytes)
+        Figure("blocks", "of its share", \.blocks)
+        Figure("chunks", "that it did", \.chunks)
+        Figure("claims", "with those that found nothing left", \.claims)
+        Figure("claim_ns", "median of its claims", \.claimNs)
+        Figure("busy_ns", "until it found nothing left", \.busyNs)
+    }
+
+    static var figures: [Figure<Self>] {
+        columns
+        Figure("warnings", "of the rank", \.warnings)
+    }
 
     var encoded: [UInt8] { (try? Array(JSONEncoder().encode(self))) ?? [] }
 
@@ -26,8 +39,46 @@ struct RankReport: Codable {
     }
 }
 
+/// A row of `--rank-csv`.
+struct RankRow: ReportObject {
+    let report: RankReport
+    static var figures: [Figure<Self>] { Figure.from(\.report, RankReport.columns) }
+}
+
+/// Ranks of one host.
+struct HostReport: ReportObject {
+    let host: String
+    let ranks: Int, pcores: Int
+    let bytes: UInt64
+    let throughputMbPerS: Double
+
+    static var figures: [Figure<Self>] {
+        Figure("host", "its name", \.host)
+        Figure("ranks", "on it", \.ranks)
+        Figure("pcores", "of those ranks", \.pcores)
+        Figure("bytes", "of their shares", \.bytes)
+        Figure("throughput_mb_per_s", "of the host, over the whole job's time", \.throughputMbPerS)
+    }
+}
+
+/// The job as it was understood.
+struct JobConfig: ReportObject {
+    let job: JobReport
+    let check: String?
+
+    static var figures: [Figure<Self>] {
+        Figure.from({ ApplyConfig($0.job.outcome, check: $0.check) }, ApplyConfig.figures)
+        Figure("ranks", "of the job", \.job.ranks.count)
+        Figure("chunk_bytes", "of a chunk, which a rank claims at a time", \.job.chunkByteCount)
+        Figure("io", "`mmap` or `mpi-io`", \.job.io.access.rawValue)
+        Figure("io_reason", "why so", \.job.io.reason)
+        Figure("journal", "its name; null for none", \.job.journal)
+        Figure("mpi", "version of the library") { _ in Communicator.library }
+    }
+}
+
 /// What pfs_mpi_apply says beside what pfs_apply says, at rank 0.
-struct JobReport {
+struct JobReport: ReportObject {
     let outcome: ApplyOutcome
     let ranks: [RankReport]
     let chunkByteCount: Int
@@ -37,117 +88,46 @@ struct JobReport {
     let startNanoseconds: UInt64
     let reductionNanoseconds: UInt64
 
-    /// Ranks of one host.
-    struct Host: Encodable {
-        let host: String
-        let ranks: Int
-        let pcores: Int
-        let bytes: UInt64
-        let throughputMbPerS: Double
-    }
-
-    private struct Config: Encodable {
-        let ranks: Int
-        let chunkBytes: Int
-        let io: String
-        let ioReason: String
-        let journal: String?
-        let mpi: String
-
-        private enum Key: String, CodingKey { case ranks, chunkBytes, io, ioReason, journal, mpi }
-
-        /// Written out so that a journal which is not there is null and not absent.
-        func encode(to encoder: any Encoder) throws {
-            var box = encoder.container(keyedBy: Key.self)
-            try box.encode(ranks, forKey: .ranks)
-            try box.encode(chunkBytes, forKey: .chunkBytes)
-            try box.encode(io, forKey: .io)
-            try box.encode(ioReason, forKey: .ioReason)
-            try box.encode(journal, forKey: .journal)
-            try box.encode(mpi, forKey: .mpi)
+    static var figures: [Figure<Self>] {
+        Figure.from(\.outcome, ApplyOutcome.values + ApplyOutcome.figures { _ in [] })
+        Figure("ranks", "one for each rank", \.ranks) {
+            "\($0.ranks.count) on \($0.hosts.count) host\($0.hosts.count == 1 ? "" : "s"); \($0.outcome.isa) kernels; "
+                + "input by \($0.io.access.rawValue) (\($0.io.reason))"
         }
+        Figure("chunks", "that were done in this run", \.chunks) {
+            "\($0.chunks) of \(scaled(Double($0.chunkByteCount)))B claimed"
+                + ($0.resumedChunks > 0 ? "; \($0.resumedChunks) were done before" : "")
+        }
+        Figure("resumed_chunks", "that the journal said were done", \.resumedChunks)
+        Figure("hosts", "one for each host, in the order of its first rank", \.hosts) { job in
+            job.hosts.map { ($0.host, Self.line($0)) }
+        }
+        Figure("start_ns", "rank 0's time in MPI_Init", \.startNanoseconds)
+        Figure("claims", "of all ranks, with those that found nothing left") { $0.ranks.reduce(0) { $0 + $1.claims } }
+        Figure("claim_ns", "median of a claim, over ranks") { median($0.ranks.map(\.claimNs)) }
+        Figure("reduction_ns", "joining the results of all ranks, after the last has finished", \.reductionNanoseconds)
     }
 
-    private struct Result: Encodable {
-        let chunks: UInt64
-        let resumedChunks: Int
-        let startNs: UInt64
-        let claims: UInt64
-        let claimNs: UInt64
-        let reductionNs: UInt64
-        let ranks: [RankReport]
-        let hosts: [Host]
+    private var chunks: UInt64 { ranks.reduce(0) { $0 + $1.chunks } }
+
+    private static func line(_ host: HostReport) -> String {
+        "\(host.ranks) rank\(host.ranks == 1 ? "" : "s"), \(host.pcores) pcore\(host.pcores == 1 ? "" : "s"): "
+            + "\(scaled(Double(host.bytes)))B, \(decimals(host.throughputMbPerS, 1)) MB/s"
     }
 
     /// Hosts in the order of their first ranks.
-    var hosts: [Host] {
+    var hosts: [HostReport] {
         var order: [String] = []
         for rank in ranks where !order.contains(rank.host) { order.append(rank.host) }
         let seconds = Double(outcome.elapsedNanoseconds) / 1e9
         return order.map { name in
             let own = ranks.filter { $0.host == name }
             let bytes = own.reduce(0) { $0 + $1.bytes }
-            return Host(
+            return HostReport(
                 host: name, ranks: own.count, pcores: own.reduce(0) { $0 + $1.pcores }, bytes: bytes,
                 throughputMbPerS: seconds > 0
                     ? Double(bytes) * Double(outcome.passNanoseconds.count) / seconds / 1e6 : 0)
         }
-    }
-
-    func json(check: String?, warnings: [String]) throws -> String {
-        try outcome.json(
-            tool: MPIApply.name, check: check, warnings: warnings,
-            config: Config(
-                ranks: ranks.count, chunkBytes: chunkByteCount, io: io.access.rawValue, ioReason: io.reason,
-                journal: journal, mpi: Communicator.library),
-            result: Result(
-                chunks: ranks.reduce(0) { $0 + $1.chunks }, resumedChunks: resumedChunks, startNs: startNanoseconds,
-                claims: ranks.reduce(0) { $0 + $1.claims }, claimNs: median(ranks.map(\.claimNs)),
-                reductionNs: reductionNanoseconds, ranks: ranks, hosts: hosts))
-    }
-
-    var summary: String {
-        var lines = outcome.resultLines
-        func line(_ name: String, _ text: String) { lines.append(ApplyOutcome.line(name, text)) }
-        if outcome.mode != nil {
-            let seconds = Double(outcome.elapsedNanoseconds) / 1e9
-            line(
-                "throughput",
-                "\(decimals(outcome.megabytesPerSecond, 1)) MB/s: \(scaled(Double(outcome.workedBytes)))B in "
-                    + "\(decimals(seconds, 3)) s"
-                    + (outcome.passNanoseconds.count > 1 ? ", \(outcome.passNanoseconds.count) passes" : ""))
-        }
-        if outcome.holeBytes > 0 { line("holes", "\(outcome.holeBytes) bytes of the file are holes and were not read") }
-        let hosts = hosts
-        line(
-            "ranks",
-            "\(ranks.count) on \(hosts.count) host\(hosts.count == 1 ? "" : "s"); \(outcome.isa) kernels; "
-                + "input by \(io.access.rawValue) (\(io.reason))")
-        let chunks = ranks.reduce(0) { $0 + $1.chunks }
-        line(
-            "chunks",
-            "\(chunks) of \(scaled(Double(chunkByteCount)))B claimed"
-                + (resumedChunks > 0 ? "; \(resumedChunks) were done before" : ""))
-        for host in hosts {
-            line(
-                host.host,
-                "\(host.ranks) rank\(host.ranks == 1 ? "" : "s"), \(host.pcores) pcore\(host.pcores == 1 ? "" : "s"): "
-                    + "\(scaled(Double(host.bytes)))B, \(decimals(host.throughputMbPerS, 1)) MB/s")
-        }
-        if outcome.restarts > 0 { line("restarts", "\(outcome.restarts): pcores died and were replaced") }
-        return lines.joined(separator: "\n")
-    }
-
-    /// One line per rank.
-    var csv: String {
-        var lines = ["rank,host,pcores,cpus,bytes,blocks,chunks,claims,claim_ns,busy_ns"]
-        for rank in ranks {
-            let cpus = rank.cpus.map { "\($0)" }.joined(separator: " ")
-            lines.append(
-                "\(rank.rank),\(rank.host),\(rank.pcores),\(cpus),\(rank.bytes),\(rank.blocks),\(rank.chunks),"
-                    + "\(rank.claims),\(rank.claimNs),\(rank.busyNs)")
-        }
-        return lines.joined(separator: "\n") + "\n"
     }
 }
 

@@ -5,129 +5,79 @@ import PacketFSNet
 import PacketFSPCPU
 import PacketFSTools
 
-/// Options of the program, as all runners have them.
-public struct ProgramChoice: ParsableArguments {
-    /// A program of one operation.
-    @Option(help: "A program of one operation: xor, add, counteq, crc32c or fnv.")
-    public var op: String?
-    /// Its immediate.
-    @Option(help: "Immediate of --op, 0 to 255, decimal or 0x.")
-    public var imm: String?
-    /// A program of several.
-    @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.")
-    public var prog: String?
-
-    /// For the argument parser.
-    public init() {}
-
-    /// The program asked for, or nil.
-    public func program() throws(ToolError) -> Program? {
-        guard op == nil || prog == nil else { throw ToolError(.usage, "--op and --prog exclude each other") }
-        guard op != nil || prog != nil || imm != nil else { return nil }
-        return try Program(op: op, immediate: imm, program: prog, default: "")
-    }
-}
-
 /// What both ends of a path must agree on, and what concerns any run.
-public struct CommonOptions: ParsableArguments {
-    /// Seed.
-    @Option(help: "Seed of payload, descriptors and blob; the same at both ends.")
-    public var seed: UInt64 = 1
-    /// Size of the blob.
-    @Option(help: "MiB of the blob that descriptors point into; the same at both ends.")
-    public var blobMb = 64
-    /// Alignment of descriptors.
-    @Option(help: "Alignment of descriptors in bytes, a power of two; the same at both ends.")
-    public var align: UInt32 = 64
-    /// Seconds.
-    @Option(help: "Seconds to run (default: 5 to send; to receive, until the stream ends).")
-    public var duration: Double?
-    /// Milliseconds between reports.
-    @Option(help: "Milliseconds between lines on standard error; 0 for none.")
-    public var reportMs = 500
-    /// CPU.
-    @Option(help: "Run on this CPU only.")
-    public var cpu: Int?
-    /// JSON.
-    @Flag(help: "Print one JSON document and nothing else.")
-    public var json = false
+package struct CommonOptions: ParsableArguments {
+    @Option(.seed)
+    package var seed: UInt64 = 1
+    @Option(.blobMb)
+    var blobMb = 64
+    @Option(.align)
+    var align = 64
+    @Option(.duration, absent: "5 to send; to receive, until the stream ends")
+    var duration: Double?
+    @Option(.whole("Stop after so many frames", 1...1 << 48))
+    var count: UInt64?
+    @Option(.whole("Milliseconds between lines on standard error, 0 for none", 0...3_600_000))
+    var reportMs = 500
+    @Option(.cpu)
+    package var cpu: Int?
+    @OptionGroup package var output: OutputOptions
 
-    /// For the argument parser.
-    public init() {}
+    package init() {}
 
-    /// Checks the values against themselves.
-    func check() throws(ToolError) {
-        guard 1...(1 << 20) ~= blobMb else { throw ToolError(.usage, "--blob-mb \(blobMb): must be from 1 to 1048576") }
-        guard align.nonzeroBitCount == 1, align <= 1 << 20 else {
-            throw ToolError(.usage, "--align \(align): must be a power of two from 1 to 1048576")
-        }
-        if let duration, !(duration > 0 && duration <= 86_400) {
-            throw ToolError(.usage, "--duration \(duration): must be more than 0 and at most 86400 seconds")
-        }
-        guard 0...3_600_000 ~= reportMs else {
-            throw ToolError(.usage, "--report-ms \(reportMs): must be from 0 to 3600000")
+    var blobByteCount: Int { blobMb << 20 }
+
+    /// The blob that descriptors point into, filled with the seed's pattern.
+    package func makeBlob(pages: PagePreference = .automatic) throws(ToolError) -> HugeBlob {
+        do throws(MemoryError) {
+            let blob = try HugeBlob.create(byteCount: blobByteCount, pages: pages)
+            try blob.fill(seed: seed, range: 0..<blobByteCount)
+            return blob
+        } catch {
+            throw ToolError(any: error)
         }
     }
 
     /// Pins the process if asked to.
-    public func pin() throws(ToolError) {
+    package func pin() throws(ToolError) {
         if let cpu { try ToolError.coded { try CPUs.pin(to: [cpu]) } }
     }
 
     /// The generator of descriptors that both ends share.
-    public var descriptors: RandomDescriptors {
-        RandomDescriptors(region: 0..<UInt64(blobMb) << 20, alignment: align, seed: seed, stream: 0)
+    package var descriptors: RandomDescriptors {
+        RandomDescriptors(region: 0..<UInt64(blobByteCount), alignment: UInt32(align), seed: seed, stream: 0)
     }
 }
 
 /// Options of every sender.
-public struct SendOptions: ParsableArguments {
-    /// See ``CommonOptions``.
-    @OptionGroup public var common: CommonOptions
-    /// The program that frames carry.
-    @OptionGroup(title: "The program that frames carry") public var choice: ProgramChoice
-    /// Bytes of a frame.
-    @Option(help: "Bytes of a frame, link header included; over UDP, of a datagram.")
-    public var len = 1500
-    /// Send records.
+package struct SendOptions: ParsableArguments {
+    @OptionGroup package var common: CommonOptions
+    @OptionGroup(title: "The program that frames carry") var choice: ProgramOptions
+    @Option(.whole("Bytes of a frame, link header included; over UDP, of a datagram", 1...65_535))
+    package var len = 1500
     @Flag(help: "Send records of descriptors into a blob that both ends hold, instead of payload.")
-    public var descriptors = false
-    /// Descriptors of a record.
-    @Option(help: "Descriptors of a record (default: as many as fit into --len).")
-    public var dpf: Int?
-    /// Frames.
-    @Option(help: "Stop after so many frames.")
-    public var count: UInt64?
-    /// Frames handed over at a time.
-    @Option(help: "Frames handed to the kernel or driver at a time, 1 to 4096.")
-    public var batch = 64
-    /// Rate.
-    @Option(help: "Frames per second at most; 0 for as many as go.")
-    public var pps: UInt64 = 0
-    /// Checksums.
+    package var descriptors = false
+    @Option(.dpf, absent: "as many as fit into --len")
+    var dpf: Int?
+    @Option(.whole("Frames handed to the kernel or driver at a time", 1...4096))
+    package var batch = 64
+    @Option(.whole("Frames per second at most, 0 for as many as go", 0...1_000_000_000))
+    var pps: UInt64 = 0
     @Flag(help: "Give each frame a CRC-32C.")
-    public var crc = false
-    /// Number of the stream.
-    @Option(help: "Number of this run, 0 to 4294967295 (default: drawn).")
-    public var stream: UInt32?
-    /// End frames.
-    @Option(help: "Frames at the end that say that the stream is over, 0 to 1000.")
-    public var ends = 10
+    var crc = false
+    @OptionGroup var number: StreamNumber
+    @Option(.whole("Frames at the end that say that the stream is over", 0...1000))
+    var ends = 10
 
-    /// For the argument parser.
-    public init() {}
+    package init() {}
 
-    /// Checks the values against themselves, and fixes those that are drawn.
-    public mutating func check() throws(ToolError) {
-        try common.check()
-        guard 1...4096 ~= batch else { throw ToolError(.usage, "--batch \(batch): must be from 1 to 4096") }
-        guard 0...1000 ~= ends else { throw ToolError(.usage, "--ends \(ends): must be from 0 to 1000") }
-        guard pps <= 1_000_000_000 else { throw ToolError(.usage, "--pps \(pps): must be at most 1000000000") }
-        if let count, count == 0 { throw ToolError(.usage, "--count 0: at least one frame must be sent") }
-        guard dpf == nil || descriptors else { throw ToolError(.usage, "--dpf needs --descriptors") }
-        // Distinct from the run before is all that it must be.
-        stream = stream ?? UInt32(truncatingIfNeeded: Clock.realtime() / 1000)
+    /// Checks the values against each other.
+    package func validate() throws {
+        guard dpf == nil || descriptors else { throw ValidationError("--dpf needs --descriptors") }
     }
+
+    /// The number of a run that has none; distinct from that of the run before is all that it must be.
+    private static let drawn = UInt32(truncatingIfNeeded: Clock.realtime() / 1000)
 
     /// The producer of this run's frames.
     ///
@@ -136,7 +86,7 @@ public struct SendOptions: ParsableArguments {
     ///   - limit: the most bytes of a frame that the path takes.
     ///   - limitName: what sets that limit, for the message, such as `eth0 has an MTU of 1500`.
     ///   - isa: the kernels that compute checksums.
-    public func producer(
+    package func producer(
         link: EthernetHeader?, limit: Int, limitName: String, isa: ISA
     ) throws(ToolError) -> FrameProducer {
         let program = try choice.program()
@@ -167,75 +117,47 @@ public struct SendOptions: ParsableArguments {
             content = .payload(byteCount: len - fixed)
         }
         return FrameProducer(
-            content, program: program, seed: common.seed, stream: stream ?? 0, link: link, isChecksummed: crc, isa: isa)
+            content, program: program, seed: common.seed, stream: number.stream ?? Self.drawn, link: link,
+            isChecksummed: crc, isa: isa)
     }
 }
 
+/// The option that names a run.
+package struct StreamNumber: ParsableArguments {
+    @Option(
+        .whole("Number of the run, which its frames carry", 0...UInt32.max), absent: "drawn, or that of the first frame"
+    )
+    package var stream: UInt32?
+
+    package init() {}
+}
+
 /// Options of every receiver.
-public struct ReceiveOptions: ParsableArguments {
-    /// See ``CommonOptions``.
-    @OptionGroup public var common: CommonOptions
-    /// The program for frames that bring none.
-    @OptionGroup(title: "The program for frames that bring none") public var choice: ProgramChoice
-    /// No programs of others.
+package struct ReceiveOptions: ParsableArguments {
+    @OptionGroup package var common: CommonOptions
+    @OptionGroup(title: "The program for frames that bring none") package var choice: ProgramOptions
     @Flag(help: "Do not run the programs that frames bring, but only --op or --prog.")
-    public var ignorePrograms = false
-    /// Compare.
-    @Flag(help: "Compare payload or descriptors with what the seed calls for, and results with the reference's.")
-    public var verify = false
-    /// Frames.
-    @Option(help: "Stop after so many frames.")
-    public var count: UInt64?
-    /// Silence.
-    @Option(help: "Stop after so many milliseconds without a frame, once there was one; 0 for never.")
-    public var idleMs = 0
-    /// Number of the stream.
-    @Option(help: "Number of the run to listen to (default: that of the first frame of data).")
-    public var stream: UInt32?
-    /// Pages of the blob, a `PagePreference` (PacketFSMemory).
-    @Option(help: "Pages of the blob: auto (best first), 1g, 2m, thp or 4k; all but auto are demands.")
-    public var pageSize = PagePreference.automatic.rawValue
+    var ignorePrograms = false
+    @Flag(help: OptionHelp.verify)
+    var verify = false
+    @Option(.whole("Stop after so many milliseconds without a frame, once there was one; 0 for never", 0...3_600_000))
+    var idleMs = 0
+    @OptionGroup var number: StreamNumber
+    @Option(help: OptionHelp.pageSize)
+    var pageSize = PagePreference.automatic
 
-    /// For the argument parser.
-    public init() {}
-
-    /// Checks the values against themselves.
-    public func check() throws(ToolError) {
-        try common.check()
-        guard 0...3_600_000 ~= idleMs else { throw ToolError(.usage, "--idle-ms \(idleMs): must be from 0 to 3600000") }
-        if let count, count == 0 { throw ToolError(.usage, "--count 0: at least one frame must be received") }
-        _ = try pages()
-        _ = try choice.program()
-    }
-
-    private func pages() throws(ToolError) -> PagePreference {
-        guard let pages = PagePreference(rawValue: pageSize) else {
-            let known = PagePreference.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ToolError(.usage, "--page-size \(pageSize): must be one of \(known)")
-        }
-        return pages
-    }
+    package init() {}
 
     /// The blob that descriptors point into, filled with the seed's pattern.
-    public func makeBlob() throws(ToolError) -> HugeBlob {
-        let pages = try pages()
-        do throws(MemoryError) {
-            let byteCount = common.blobMb << 20
-            let blob = try HugeBlob.create(byteCount: byteCount, pages: pages)
-            try blob.fill(seed: common.seed, range: 0..<byteCount)
-            return blob
-        } catch {
-            throw ToolError(any: error)
-        }
-    }
+    package func makeBlob() throws(ToolError) -> HugeBlob { try common.makeBlob(pages: pageSize) }
 
     /// What is to be done with frames.
-    public func work(hasLinkHeader: Bool) throws(ToolError) -> FrameWorkConfiguration {
+    package func work(hasLinkHeader: Bool) throws(ToolError) -> FrameWorkConfiguration {
         var configuration = FrameWorkConfiguration()
         configuration.hasLinkHeader = hasLinkHeader
         configuration.program = try choice.program()
         configuration.runsCarriedPrograms = !ignorePrograms
-        configuration.stream = stream
+        configuration.stream = number.stream
         if verify {
             configuration.verification = FrameVerification(seed: common.seed, descriptors: common.descriptors)
         }

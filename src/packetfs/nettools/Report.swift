@@ -5,181 +5,140 @@ import PacketFSPCPU
 import PacketFSTools
 import SystemPackage
 
-/// What a runner prints in the end: for people, or with `--json` the one document.
-public enum NetReport {
-    /// The configuration of a sender as it was understood.
-    public struct SendConfig: Encodable {
-        let path: String
-        let len: Int
-        let content: String
-        let dpf: Int?
-        let program: String?
-        let batch: Int
-        let pps: UInt64
-        let count: UInt64?
-        let durationS: Double?
-        let crc: Bool
-        let seed: UInt64
-        let stream: UInt32
+/// The configuration of a sender as it was understood.
+package struct SendConfig: ReportObject {
+    let path: String
+    let options: SendOptions
+    let producer: FrameProducer
 
-        /// Makes one; `path` says where frames went, such as `eth0` or `192.0.2.1:9000`.
-        public init(path: String, _ options: SendOptions, _ producer: FrameProducer) {
-            self.path = path
-            len = producer.byteCount
-            if case .descriptors(let descriptors, _) = producer.content {
-                content = "descriptors"
-                dpf = descriptors
-            } else {
-                content = "payload"
-                dpf = nil
-            }
-            program = (try? options.choice.program())?.map(\.description)
-            batch = options.batch
-            pps = options.pps
-            count = options.count
-            durationS = options.common.duration
-            crc = options.crc
-            seed = options.common.seed
-            stream = producer.stream
-        }
+    /// `path` says where frames went, such as `eth0` or `192.0.2.1:9000`.
+    package init(path: String, _ options: SendOptions, _ producer: FrameProducer) {
+        self.path = path
+        self.options = options
+        self.producer = producer
     }
 
-    /// The configuration of a receiver as it was understood.
-    public struct ReceiveConfig: Encodable {
-        let path: String
-        let program: String?
-        let runsCarriedPrograms: Bool
-        let verify: Bool
-        let count: UInt64?
-        let durationS: Double?
-        let idleMs: Int
-        let blobMb: Int
-        let seed: UInt64
+    var descriptors: Int? {
+        if case .descriptors(let count, _) = producer.content { count } else { nil }
+    }
+    var content: String { descriptors == nil ? "payload" : "descriptors" }
 
-        /// Makes one; `path` says where frames came from.
-        public init(path: String, _ options: ReceiveOptions) {
-            self.path = path
-            program = (try? options.choice.program())?.map(\.description)
-            runsCarriedPrograms = !options.ignorePrograms
-            verify = options.verify
-            count = options.count
-            durationS = options.common.duration
-            idleMs = options.idleMs
-            blobMb = options.common.blobMb
-            seed = options.common.seed
+    package static var figures: [Figure<Self>] {
+        Figure("path", "where frames went: an interface, a port or an address", \.path)
+        Figure("frame_bytes", "of a frame, link header included; over UDP, of a datagram", \.producer.byteCount)
+        Figure("content", "`payload`, or `descriptors` into a blob", \.content)
+        Figure("dpf", "descriptors of a record; null with payload", \.descriptors)
+        Figure("program", "the one that frames carry; null for none") {
+            (try? $0.options.choice.program()).flatMap { $0?.description }
         }
+        Figure("batch", "frames handed over at a time", \.options.batch)
+        Figure("pps", "frames per second at most; 0 for as many as go", \.options.pps)
+        Figure("count", "frames after which the run ends; null for no limit", \.options.common.count)
+        Figure("duration_seconds", "after which the run ends; null for the default", \.options.common.duration)
+        Figure("crc", "whether frames have a CRC-32C", \.options.crc)
+        Figure("seed", "of payload and descriptors") { Word($0.options.common.seed) }
+        Figure("stream", "number of the run, which frames carry", \.producer.stream)
+    }
+}
+
+/// The configuration of a receiver as it was understood.
+package struct ReceiveConfig: ReportObject {
+    let path: String
+    let options: ReceiveOptions
+
+    /// `path` says where frames came from.
+    package init(path: String, _ options: ReceiveOptions) {
+        self.path = path
+        self.options = options
     }
 
-    /// Figures, with what only one path knows beside them: `mode` (how frames really went), and `path`.
-    struct Result<Figures: Encodable, Path: Encodable>: Encodable {
-        let mode: String
-        let isa: String
-        let figures: Figures
-        let path: Path
-
-        private enum Keys: String, CodingKey { case mode, isa, path }
-
-        func encode(to encoder: any Encoder) throws {
-            try figures.encode(to: encoder)
-            var container = encoder.container(keyedBy: Keys.self)
-            try container.encode(mode, forKey: .mode)
-            try container.encode(isa, forKey: .isa)
-            try container.encode(path, forKey: .path)
+    package static var figures: [Figure<Self>] {
+        Figure("path", "where frames came from: an interface, a port or an address", \.path)
+        Figure("program", "the one for frames that bring none; null for none") {
+            (try? $0.options.choice.program()).flatMap { $0?.description }
         }
+        Figure("runs_carried_programs", "whether programs that frames bring are run") { !$0.options.ignorePrograms }
+        Figure("verify", "whether everything is compared with the reference", \.options.verify)
+        Figure("count", "frames after which the run ends; null for no limit", \.options.common.count)
+        Figure("duration_seconds", "after which the run ends; null for no limit", \.options.common.duration)
+        Figure("idle_ms", "without a frame, after which the run ends; 0 for never", \.options.idleMs)
+        Figure("blob_bytes", "the blob that descriptors point into", \.options.common.blobByteCount)
+        Figure("seed", "of payload, descriptors and blob") { Word($0.options.common.seed) }
+    }
+}
+
+/// What a run counted.
+package protocol NetFigures: ReportObject {
+    var endedBy: RunEnd { get }
+}
+
+/// Figures, with what only one path knows beside them.
+package struct NetResult<Figures: NetFigures, Path: ReportObject>: ReportObject {
+    let figures: Figures
+    let mode: String
+    let isa: String
+    let path: Path
+
+    package static var figures: [Figure<Self>] {
+        Figure.from(\.figures, Figures.figures)
+        Figure("mode", "how frames really went, such as `TPACKET_V3, qdisc bypassed`", \.mode)
+        Figure("isa", "the kernels that were used", \.isa)
+        Figure("path", "what only this path has", \.path)
+    }
+}
+
+/// What a network tool prints in the end: for people, or with `--json` the one document.
+package enum NetReport {
+    /// The fields of a sender's report, for the documentation.
+    package static func ofSender<Path: ReportObject>(_ tool: String, _: Path.Type) -> ReportDescription {
+        ReportDescription(tool, SendConfig.self, NetResult<SendFigures, Path>.self)
+    }
+
+    /// The fields of a receiver's report.
+    package static func ofReceiver<Path: ReportObject>(_ tool: String, _: Path.Type) -> ReportDescription {
+        ReportDescription(tool, ReceiveConfig.self, NetResult<ReceiveFigures, Path>.self)
     }
 
     /// Prints a sender's report. Throws the exit code of a run that a signal ended.
-    ///
-    /// - Parameters:
-    ///   - tool: the executable's name.
-    ///   - options: as they were given.
-    ///   - config: what they came to.
-    ///   - figures: what the run counted.
-    ///   - mode: how frames really went, such as `TPACKET_V3, qdisc bypassed`.
-    ///   - isa: the kernels that were used.
-    ///   - path: figures that only this path has; `result.path` of the document.
-    ///   - warnings: what makes the figures weak.
-    public static func print(
-        tool: String, _ options: SendOptions, _ config: SendConfig, _ figures: SendFigures, mode: String, isa: ISA,
-        path: some Encodable, warnings: [String]
+    package static func print(
+        tool: String, _ config: SendConfig, _ figures: SendFigures, mode: String, isa: ISA, path: some ReportObject,
+        warnings: [String]
     ) throws {
-        let result = Result(mode: mode, isa: "\(isa)", figures: figures, path: path)
-        guard !options.common.json else {
-            try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
-            return try endBySignal(figures.endedBy)
-        }
-        var lines = [
-            "\(config.content) over \(config.path) (\(mode)): \(figures.frames) frames of \(config.len) bytes in "
-                + "\(decimals(Double(figures.elapsedNs) / 1e9, 2)) s",
-            "  sent        \(scaled(figures.framesPerS))frames/s, \(decimals(figures.throughputMbPerS, 1)) MB/s",
-            "  CPU time    \(decimals(Double(figures.cpuNs) / 1e9, 2)) s; no room \(figures.stalls) times",
-            "  stream      \(figures.stream), ended by \(figures.endedBy), \(figures.ends) end frames",
-        ]
-        lines += warnings.map { "  warning     \($0)" }
-        try CommandLineTool.write(lines.joined(separator: "\n"))
-        try endBySignal(figures.endedBy)
+        try write(
+            tool, config, figures, mode, isa, path, warnings, json: config.options.common.output.json,
+            title: "\(config.content) over \(config.path) (\(mode)): \(figures.frames) frames of "
+                + "\(config.producer.byteCount) bytes in \(decimals(Double(figures.elapsedNs) / 1e9, 2)) s")
+        try end(figures)
     }
 
-    /// A run that a signal ended exits with 128 plus its number, as if the signal had struck.
-    private static func endBySignal(_ endedBy: String) throws {
-        guard endedBy.hasPrefix("signal "), let signal = Int32(endedBy.dropFirst(7)) else { return }
-        throw ExitCode(128 + signal)
-    }
-
-    /// Prints a receiver's report; see the other function. Throws exit code 65 (`ToolExit.verificationFailed`) where the run
-    /// verified and something differs.
-    public static func print(
-        tool: String, _ options: ReceiveOptions, _ config: ReceiveConfig, _ figures: ReceiveFigures, mode: String,
-        isa: ISA, path: some Encodable, warnings: [String]
+    /// Prints a receiver's report. Throws ``ToolExit/verificationFailed`` where the run verified and something differs.
+    package static func print(
+        tool: String, _ config: ReceiveConfig, _ figures: ReceiveFigures, mode: String, isa: ISA,
+        path: some ReportObject, warnings: [String]
     ) throws {
-        let result = Result(mode: mode, isa: "\(isa)", figures: figures, path: path)
-        if options.common.json {
-            try printDocument(ToolReport(tool: tool, config: config, result: result, warnings: warnings))
-        } else {
-            try CommandLineTool.write(summary(config, figures, mode: mode, warnings: warnings))
-        }
+        try write(
+            tool, config, figures, mode, isa, path, warnings, json: config.options.common.output.json,
+            title: "from \(config.path) (\(mode)): \(figures.frames) frames, \(figures.bytes) bytes in "
+                + "\(decimals(Double(figures.elapsedNs) / 1e9, 2)) s, ended by \(figures.endedBy)")
         if figures.verified == false {
             throw ToolError(.verificationFailed, "verification failed: \(figures.difference ?? "results differ")")
         }
-        try endBySignal(figures.endedBy)
+        try end(figures)
     }
 
-    private static func summary(
-        _ config: ReceiveConfig, _ figures: ReceiveFigures, mode: String, warnings: [String]
-    ) -> String {
-        var lines = [
-            "from \(config.path) (\(mode)): \(figures.frames) frames, \(figures.bytes) bytes in "
-                + "\(decimals(Double(figures.elapsedNs) / 1e9, 2)) s, ended by \(figures.endedBy)",
-            "  received    \(scaled(figures.framesPerS))frames/s, \(decimals(figures.throughputMbPerS, 1)) MB/s",
-            "  worked on   \(decimals(figures.effectiveMbPerS, 1)) MB/s: \(figures.workedBytes) bytes in "
-                + "\(figures.executed) frames",
-            "  lost        \(figures.lost) of "
-                + (figures.announced.map { "\($0) announced" } ?? "those below the highest number"),
-            "  order       \(figures.duplicates) duplicates, \(figures.reordered) reordered "
-                + "(by \(figures.reorderingExtent) at most), \(figures.stale) stale, \(figures.jumps) jumps",
-            "  refused     \(figures.foreign) foreign, \(figures.malformed) malformed, \(figures.badChecksums) checksums, "
-                + "\(figures.rejected) rejected, \(figures.otherStreams) of other streams",
-            "  CPU time    \(decimals(Double(figures.cpuNs) / 1e9, 2)) s",
-        ]
-        for total in figures.totals { lines.append("  total       \(total.op) = \(total.value)") }
-        if let fault = figures.firstFault { lines.append("  refused first: \(fault)") }
-        switch figures.verified {
-        case true?: lines.append("  verified    yes: what came and what it yielded equal the reference's")
-        case false?: lines.append("  verified    NO: \(figures.difference ?? "results differ")")
-        case nil: break
-        }
-        lines += warnings.map { "  warning     \($0)" }
-        return lines.joined(separator: "\n")
+    private static func write(
+        _ tool: String, _ config: some ReportObject, _ figures: some NetFigures, _ mode: String, _ isa: ISA,
+        _ path: some ReportObject, _ warnings: [String], json: Bool, title: @autoclosure () -> String
+    ) throws(ToolError) {
+        try ToolReport(
+            tool: tool, config: config, result: NetResult(figures: figures, mode: mode, isa: "\(isa)", path: path),
+            warnings: warnings
+        ).write(json: json, title: title())
     }
 
-    private static func printDocument(_ document: ToolReport<some Encodable, some Encodable>) throws(ToolError) {
-        let text: String
-        do {
-            text = try document.text()
-        } catch {
-            throw ToolError(.system, "cannot encode the report: \(error)")
-        }
-        try CommandLineTool.write(text)
+    private static func end(_ figures: some NetFigures) throws {
+        let status = figures.endedBy.exitStatus
+        if status != 0 { throw ExitCode(status) }
     }
 }
 
@@ -189,7 +148,7 @@ extension ToolError {
     /// - Parameters:
     ///   - what: what was refused, such as `a packet socket`.
     ///   - capabilities: as setcap(8) takes them, such as `cap_net_raw`.
-    public static func lacksPermission(_ what: String, capabilities: String) -> ToolError {
+    package static func lacksPermission(_ what: String, capabilities: String) -> ToolError {
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let path = String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -4,7 +4,7 @@ import PacketFSTools
 import SystemPackage
 
 /// One way out for frames: a transmit ring, a socket, a port. One thread uses it.
-public protocol FrameSender: AnyObject {
+package protocol FrameSender: AnyObject {
     /// Takes frames `first ..< first + count` of `producer`, as many as there is room for at this moment, and starts them.
     ///
     /// - Returns: how many were taken; 0 where there is no room. A frame that was taken counts as sent.
@@ -20,33 +20,43 @@ public protocol FrameSender: AnyObject {
 }
 
 /// What a sender did.
-public struct SendFigures: Sendable, Encodable {
-    /// Frames that the path took, end frames not counted.
-    public var frames: UInt64 = 0
-    /// Of those, how many had not left when the run ended.
-    public var unsent = 0
-    /// Their bytes, link header and padding included.
-    public var bytes: UInt64 = 0
-    /// From the first frame to the moment when the last one had left.
-    public var elapsedNs: UInt64 = 0
-    /// Frames per second over that time.
-    public var framesPerS = 0.0
-    /// Millions of `bytes` per second over that time.
-    public var throughputMbPerS = 0.0
-    /// CPU time of the process over that time, kernel included.
-    public var cpuNs: UInt64 = 0
-    /// How often there was no room.
-    public var stalls: UInt64 = 0
-    /// End frames.
-    public var ends = 0
-    /// The number of the run, which frames carry.
-    public var stream: UInt32 = 0
-    /// What ended it: `count`, `duration`, or `signal N`.
-    public var endedBy = ""
+package struct SendFigures: NetFigures {
+    package var frames: UInt64 = 0
+    package var unsent = 0
+    package var bytes: UInt64 = 0
+    package var elapsedNs: UInt64 = 0
+    package var cpuNs: UInt64 = 0
+    package var stalls: UInt64 = 0
+    package var ends = 0
+    package var stream: UInt32 = 0
+    package var endedBy = RunEnd.duration
+
+    var framesPerS: Double { Double(frames) * 1e9 / Double(max(elapsedNs, 1)) }
+    var throughputMbPerS: Double { Double(bytes) * 1e3 / Double(max(elapsedNs, 1)) }
+
+    package static var figures: [Figure<Self>] {
+        Figure("frames", "that the path took, end frames not counted", \.frames)
+        Figure("unsent", "of those, how many had not left when the run ended", \.unsent)
+        Figure("bytes", "of frames, link header and padding included", \.bytes)
+        Figure("elapsed_ns", "from the first frame to the moment when the last one had left", \.elapsedNs)
+        Figure("frames_per_s", "`frames` / `elapsed_ns`", \.framesPerS, label: "sent") {
+            "\(scaled($0.framesPerS))frames/s, \(decimals($0.throughputMbPerS, 1)) MB/s"
+        }
+        Figure("throughput_mb_per_s", "`bytes` / `elapsed_ns`", \.throughputMbPerS)
+        Figure("cpu_ns", "CPU time of the process in `elapsed_ns`, kernel included", \.cpuNs, label: "CPU time") {
+            "\(decimals(Double($0.cpuNs) / 1e9, 2)) s; no room \($0.stalls) times"
+        }
+        Figure("stalls", "how often there was no room", \.stalls)
+        Figure("ends", "end frames", \.ends)
+        Figure("stream", "number of the run, which frames carry", \.stream) {
+            "\($0.stream), ended by \($0.endedBy), \($0.ends) end frames"
+        }
+        Figure("ended_by", "`count`, `duration`, or `signal N`", \.endedBy)
+    }
 }
 
 /// Sends a stream of frames: pace, length, reports, its end.
-public enum SendRun {
+package enum SendRun {
     /// Sends until the options' count or duration is reached or a signal comes, then the end frames.
     ///
     /// - Parameters:
@@ -54,18 +64,18 @@ public enum SendRun {
     ///   - producer: the frames.
     ///   - options: after ``SendOptions/check()``.
     ///   - name: the tool's, for reports.
-    public static func run(
+    package static func run(
         _ sender: some FrameSender, _ producer: FrameProducer, _ options: SendOptions, name: String
     ) throws(ToolError) -> SendFigures {
         let signals = try ToolError.coded(TerminationSignals.init)
         var figures = SendFigures()
         figures.stream = producer.stream
-        figures.endedBy = options.count == nil ? "duration" : "count"
-        let limit = options.count ?? .max
+        figures.endedBy = options.common.count == nil ? .duration : .count
+        let limit = options.common.count ?? .max
         // Read once: behind each option is a property wrapper, whose getter is a call.
         let (batch, pps) = (UInt64(options.batch), options.pps)
         // A count alone sets the end; otherwise time does.
-        let seconds = options.common.duration ?? (options.count == nil ? 5 : 86_400)
+        let seconds = options.common.duration ?? (options.common.count == nil ? 5 : 86_400)
         let cpuStart = Clock.processCPU()
         let start = Clock.monotonic()
         let deadline = start + UInt64(seconds * 1e9)
@@ -75,14 +85,14 @@ public enum SendRun {
         while sent < limit {
             let now = Clock.monotonic()
             if now >= deadline {
-                figures.endedBy = "duration"
+                figures.endedBy = .duration
                 break
             }
             // A system call: too dear for each batch of a fast path.
             if now >= nextLook {
                 nextLook = now + 1_000_000
                 if let signal = signals.take() {
-                    figures.endedBy = "signal \(signal)"
+                    figures.endedBy = .signal(signal)
                     break
                 }
             }
@@ -109,9 +119,6 @@ public enum SendRun {
         figures.cpuNs = Clock.processCPU() - cpuStart
         figures.frames = sent
         figures.bytes = sent * UInt64(producer.byteCount)
-        let elapsed = Double(max(figures.elapsedNs, 1))
-        figures.framesPerS = Double(sent) * 1e9 / elapsed
-        figures.throughputMbPerS = Double(figures.bytes) * 1e3 / elapsed
         // Spread over some time, because a receiver whose buffers are full now has room in a moment.
         for number in 0..<options.ends {
             if try sender.sendEnd(producer, after: sent) { figures.ends += 1 }

@@ -2,26 +2,23 @@ import Glibc
 import SystemPackage
 
 /// The machine a figure was taken on, for reports.
-public struct MachineInfo: Sendable, Encodable {
-    /// Processor model as /proc/cpuinfo names it.
-    public let cpuModel: String
-    /// CPUs this process may use.
-    public let cpus: Int
-    /// Kernel release.
-    public let kernel: String
-    /// Processor architecture.
-    public let architecture: String
-    /// Memory of the machine in bytes.
-    public let memoryBytes: UInt64
+package struct MachineInfo: ReportObject {
+    private let cpuModel: String
+    private let cpus: Int
+    private let kernel: String
+    private let architecture: String
+    private let memoryBytes: UInt64
 
-    private enum CodingKeys: String, CodingKey {
-        case cpuModel = "cpu_model"
-        case cpus, kernel, architecture
-        case memoryBytes = "memory_bytes"
+    package static var figures: [Figure<Self>] {
+        Figure("cpu_model", "as /proc/cpuinfo names it", \.cpuModel)
+        Figure("cpus", "CPUs that the process may use", \.cpus)
+        Figure("kernel", "its release", \.kernel)
+        Figure("architecture", "of the processor", \.architecture)
+        Figure("memory_bytes", "memory of the machine", \.memoryBytes)
     }
 
     /// Reads the present machine's description.
-    public init() {
+    package init() {
         var names = utsname()
         uname(&names)
         kernel = withUnsafeBytes(of: names.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }

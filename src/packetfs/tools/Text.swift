@@ -37,3 +37,27 @@ public enum Directory {
         }
     }
 }
+
+/// Text in columns.
+package enum TextTable {
+    /// A line for each row; cells stand below each other, to the left.
+    package static func lines(_ rows: [[String]]) -> [String] {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
+        return rows.map { row in
+            var line = zip(row, widths).map { pad($0, $1) }.joined(separator: "  ")
+            while line.last == " " { line.removeLast() }
+            return line
+        }
+    }
+
+    /// `text` before as many blanks as make it `width` characters long.
+    package static func pad(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
+
+    /// `text` behind them.
+    package static func right(_ text: String, _ width: Int) -> String {
+        String(repeating: " ", count: max(0, width - text.count)) + text
+    }
+}

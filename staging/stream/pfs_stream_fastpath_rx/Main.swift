@@ -4,7 +4,9 @@ import RandomRuns
 import StreamTool
 
 @main
-struct StreamReceive: ParsableCommand {
+struct StreamReceive: Tool {
+    static let reports = [ReportDescription("pfs_stream_fastpath_rx", StreamConfig.self, StreamOutcome.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_stream_fastpath_rx",
         abstract: "Receive records from pfs_stream_fastpath_tx and apply their programs to the blob that both share.",

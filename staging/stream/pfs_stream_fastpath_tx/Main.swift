@@ -7,7 +7,9 @@ import StreamTool
 import SystemPackage
 
 @main
-struct StreamTransmit: ParsableCommand {
+struct StreamTransmit: Tool {
+    static let reports = [ReportDescription("pfs_stream_fastpath_tx", StreamConfig.self, StreamOutcome.self)]
+
     static let configuration = CommandConfiguration(
         commandName: "pfs_stream_fastpath_tx",
         abstract: "Send program-carrying records to pfs_stream_fastpath_rx through a ring that both have mapped.",
@@ -25,33 +27,28 @@ struct StreamTransmit: ParsableCommand {
         version: PacketFSVersion.current)
 
     @OptionGroup var side: StreamOptions
-    @Option(help: "Bytes of the ring: header, slots and slab.")
+    @Option(.bytes("Bytes of the ring: header, slots and slab", 1...64 << 30))
     var ringBytes = 2 << 20
-    @Option(help: "Slots of the ring, as a power of two.")
+    @Option(.ringPow2)
     var ringPow2 = 14
-    @Option(help: "Seconds to send.")
+    @Option(.duration)
     var duration = 5.0
-    @Option(help: "Exactly this many records, instead of --duration.")
+    @Option(.records, absent: "as many as --duration allows")
     var records: UInt64?
-    @Option(help: "Size of the blob in MiB. (default: 256, or that of the blob that --blob names)")
+    @Option(.blobMb, absent: "256, or that of the blob that --blob names")
     var blobMb: Int?
-    @Option(help: "Descriptors per record.")
+    @Option(.dpf)
     var dpf = 64
-    @Option(help: "Alignment of descriptors in bytes; lengths are uniform in ALIGN ..< 5*ALIGN.")
+    @Option(.align)
     var align = 64
-    @Option(help: "File to copy to the start of the blob (default: a seeded pattern).")
+    @Option(help: OptionHelp.file)
     var file: String?
-    @Option(help: "First byte of the range that descriptors lie in.")
+    @Option(.rangeOff)
     var rangeOff = 0
-    @Option(help: "Bytes of that range (default: to the end of the file, or of the blob).")
+    @Option(.rangeLen, absent: "to the end of the file, or of the blob")
     var rangeLen: Int?
-    @Option(help: "A program of one operation (default: fnv).")
-    var op: String?
-    @Option(help: "Immediate of --op, 0 to 255, decimal or 0x.")
-    var imm: String?
-    @Option(help: "A program of several operations, such as xor:255,add:7,counteq:0.")
-    var prog: String?
-    @Option(help: "Seed of the descriptors, and of the pattern.")
+    @OptionGroup(title: "The program (fnv unless one is named)") var choice: ProgramOptions
+    @Option(.seed)
     var seed: UInt64 = 1
     @Flag(help: "Leave ring and blob behind.")
     var keep = false
@@ -63,8 +60,7 @@ struct StreamTransmit: ParsableCommand {
     }
 
     private func configuration() throws(ToolError) -> TransmitterConfiguration {
-        guard op == nil || prog == nil else { throw ToolError(.usage, "--op and --prog exclude each other") }
-        let program = try Program(op: op, immediate: imm, program: prog, default: "fnv")
+        let program = try choice.program(default: "fnv")
         var configuration = TransmitterConfiguration(side: try side.configured(), program: program)
         configuration.ringByteCount = ringBytes
         configuration.keeps = keep
@@ -72,9 +68,6 @@ struct StreamTransmit: ParsableCommand {
         configuration.run.durationSeconds = duration
         configuration.run.work.recordsPerPCore = records
         if let blobMb {
-            guard 1...(1 << 30) ~= blobMb else {
-                throw ToolError(.usage, "--blob-mb \(blobMb): must be from 1 to \(1 << 30)")
-            }
             configuration.run.blobByteCount = blobMb << 20
             configuration.sizesBlob = true
         }

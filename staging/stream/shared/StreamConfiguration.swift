@@ -21,14 +21,6 @@ package struct StreamSide: Sendable {
     /// The defaults at a place.
     package init(place: StreamPlace) { self.place = place }
 
-    /// Checks every value, but not against the machine.
-    package func validate() throws(ToolError) {
-        guard patienceSeconds > 0, patienceSeconds <= 86_400 else {
-            throw ToolError(
-                .usage, "--patience \(patienceSeconds): must be more than 0 and at most 86400 seconds")
-        }
-    }
-
     var patience: UInt64 { UInt64(patienceSeconds * 1e9) }
 
     func pin() throws(ToolError) {
@@ -59,7 +51,6 @@ package struct TransmitterConfiguration: Sendable {
 
     /// Checks every value and some against each other, but not against the machine.
     package func validate() throws(ToolError) {
-        try side.validate()
         let geometry = try geometry()
         var run = run
         run.slabByteCount = Int(geometry.slabByteCount)
@@ -76,15 +67,11 @@ package struct TransmitterConfiguration: Sendable {
 
     /// The ring's shape.
     func geometry() throws(ToolError) -> RingGeometry {
-        guard 0...26 ~= run.ringPowerOfTwo else {
-            throw ToolError(.usage, "--ring-pow2 \(run.ringPowerOfTwo): must be from 0 to 26")
-        }
         let slots: UInt32 = 1 << UInt32(run.ringPowerOfTwo)
         do throws(RingError) {
             let bare = Int(try RingGeometry(slots: slots).regionByteCount)
-            guard ringByteCount > bare, ringByteCount <= 64 << 30 else {
-                throw RingError.invalidGeometry(
-                    reason: "\(slots) slots take \(bare) bytes alone; the limit is \(64 << 30)")
+            guard ringByteCount > bare else {
+                throw RingError.invalidGeometry(reason: "\(slots) slots take \(bare) bytes alone")
             }
             return try RingGeometry(slots: slots, slabByteCount: UInt64(ringByteCount - bare) & ~63)
         } catch {

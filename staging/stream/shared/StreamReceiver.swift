@@ -35,7 +35,6 @@ package final class StreamReceiver {
 
     /// Checks what it is told. From here on SIGINT, SIGTERM and SIGHUP end the work in order.
     package init(_ side: StreamSide, report: @escaping (RunEvent) -> Void) throws(ToolError) {
-        try side.validate()
         self.side = side
         self.report = report
         isa = try Kernels.selected()

@@ -1,179 +1,131 @@
-import PacketFSEngine
+import PacketFSGram
 import PacketFSPCPU
 import PacketFSRing
 import PacketFSTools
 import RandomRuns
 
-/// What the two stream tools put into their ``ToolReport``.
-enum StreamReport {
-    struct Config: Encodable {
-        let transport: String
-        let ring: String
-        let blob: String
-        let patienceSeconds: Double
-        let wait: Bool
-        let cpu: Int?
-        /// The producer's alone.
-        let durationSeconds: Double?
-        let records: UInt64?
-        let blobBytes: Int?
-        let dpf: Int?
-        let alignBytes: Int?
-        let ringBytes: Int?
-        let ringSlots: Int?
-        let file: String?
-        let rangeOffsetBytes: UInt64?
-        let rangeLengthBytes: UInt64?
-        let program: String?
-        let seed: String?
-        let keep: Bool?
-    }
+/// The stream as one side understood it.
+package struct StreamConfig: ReportObject {
+    let outcome: StreamOutcome
 
-    /// What the consumer answered to the producer.
-    struct Answer: Encodable {
-        let records: UInt64
-        let rejectedRecords: UInt64
-        let descriptors: UInt64
-        let bytes: UInt64
-    }
+    private var side: StreamSide { outcome.side }
+    private var transmitter: TransmitterConfiguration? { outcome.transmitter?.configuration }
+    private var run: RunConfiguration? { transmitter?.run }
 
-    struct Total: Encodable {
-        let program: String
-        let op: String
-        let value: String
-    }
-
-    struct Result: Encodable {
-        let bytes: UInt64
-        let opBytes: UInt64
-        let elapsedNs: UInt64
-        let throughputMbPerS: Double
-        let recordsPerS: Double
-        let records: UInt64
-        let descriptors: UInt64
-        let rejectedRecords: UInt64
-        let skippedRecords: UInt64
-        let streams: Int
-        let totals: [Total]
-        let answer: Answer?
-        let backing: String?
-        let isa: String
-        let verified: Bool?
-        let difference: String?
-        let endedEarly: String?
-
-        /// Written out so that values which are not there are null and not absent. There is no baseline: it and what follows
-        /// from it are null.
-        func encode(to encoder: any Encoder) throws {
-            var box = encoder.container(keyedBy: Key.self)
-            try box.encode(bytes, forKey: .bytes)
-            try box.encode(opBytes, forKey: .opBytes)
-            try box.encode(elapsedNs, forKey: .elapsedNs)
-            try box.encode(throughputMbPerS, forKey: .throughputMbPerS)
-            try box.encodeNil(forKey: .baselineMbPerS)
-            try box.encodeNil(forKey: .cpupwn)
-            try box.encodeNil(forKey: .cpupwnPerCpu)
-            try box.encode(recordsPerS, forKey: .recordsPerS)
-            try box.encode(records, forKey: .records)
-            try box.encode(descriptors, forKey: .descriptors)
-            try box.encode(rejectedRecords, forKey: .rejectedRecords)
-            try box.encode(skippedRecords, forKey: .skippedRecords)
-            try box.encode(streams, forKey: .streams)
-            try box.encode(totals, forKey: .totals)
-            try box.encode(answer, forKey: .answer)
-            try box.encode(backing, forKey: .backing)
-            try box.encode(isa, forKey: .isa)
-            try box.encode(verified, forKey: .verified)
-            try box.encode(difference, forKey: .difference)
-            try box.encode(endedEarly, forKey: .endedEarly)
+    package static var figures: [Figure<Self>] {
+        Figure("transport", "`device` or `shared memory`", \.side.place.kind)
+        Figure("ring", "its path", \.side.place.ringPath.string)
+        Figure("blob", "its path", \.side.place.blobPath.string)
+        Figure("patience_seconds", "to wait for the other side", \.side.patienceSeconds)
+        Figure("wait", "whether to wait without limit", \.side.waits)
+        Figure("cpu", "null for the kernel's choice", \.side.cpu)
+        Figure(
+            "duration_seconds",
+            "how long; null with `records`. This and all that follow are the transmitter's, and null of a receiver"
+        ) {
+            $0.run.flatMap { $0.work.recordsPerPCore == nil ? $0.durationSeconds : nil }
         }
-
-        private enum Key: String, CodingKey {
-            case bytes, opBytes, elapsedNs, throughputMbPerS, baselineMbPerS, cpupwn, cpupwnPerCpu, recordsPerS, records
-            case descriptors, rejectedRecords, skippedRecords, streams, totals, answer, backing, isa, verified,
-                difference
-            case endedEarly
-        }
+        Figure("records", "how many; null with `duration_seconds`") { $0.run?.work.recordsPerPCore }
+        Figure("blob_bytes", "of the blob", \.run?.blobByteCount)
+        Figure("dpf", "descriptors per record", \.run?.work.descriptorsPerRecord)
+        Figure("align_bytes", "alignment of descriptors", \.run?.work.alignment)
+        Figure("ring_bytes", "header, slots and slab", \.transmitter?.ringByteCount)
+        Figure("ring_slots", "of the ring") { $0.run.map { 1 << $0.ringPowerOfTwo } }
+        Figure("file", "that was copied into the blob; null for the seeded pattern") { $0.run?.file?.string }
+        Figure("range_offset_bytes", "where the range of descriptors begins", \.outcome.transmitter?.range.lowerBound)
+        Figure("range_length_bytes", "of that range", \.outcome.transmitter?.range.count)
+        Figure("program", "that records carried", \.run?.work.mix.description)
+        Figure("seed", "of descriptors and pattern") { $0.run.map { Word($0.work.seed) } }
+        Figure("keep", "whether ring and blob were left behind", \.transmitter?.keeps)
     }
 }
 
-extension StreamOutcome {
-    /// The tool that this side is.
-    private var tool: String { role == .producer ? "pfs_stream_fastpath_tx" : "pfs_stream_fastpath_rx" }
+extension StreamAnswer: ReportObject {
+    package static var figures: [Figure<Self>] {
+        Figure("records", "executed", \.records)
+        Figure("rejected_records", "refused", \.rejectedRecords)
+        Figure("descriptors", "executed", \.descriptors)
+        Figure("bytes", "of payload", \.bytes)
+    }
+}
 
-    /// The report as one JSON document, with `warnings` that were given meanwhile.
-    package func json(warnings: [String]) throws -> String {
-        let run = transmitter?.configuration.run
-        let work = run?.work
-        let config = StreamReport.Config(
-            transport: side.place.kind, ring: side.place.ringPath.string, blob: side.place.blobPath.string,
-            patienceSeconds: side.patienceSeconds, wait: side.waits, cpu: side.cpu,
-            durationSeconds: run.flatMap { $0.work.recordsPerPCore == nil ? $0.durationSeconds : nil },
-            records: work?.recordsPerPCore, blobBytes: run?.blobByteCount, dpf: work?.descriptorsPerRecord,
-            alignBytes: work?.alignment, ringBytes: transmitter?.configuration.ringByteCount,
-            ringSlots: run.map { 1 << $0.ringPowerOfTwo }, file: run?.file?.string,
-            rangeOffsetBytes: transmitter?.range.lowerBound,
-            rangeLengthBytes: transmitter.map { UInt64($0.range.count) }, program: work?.mix.description,
-            seed: work.map { "\($0.seed)" }, keep: transmitter?.configuration.keeps)
-        let result = StreamReport.Result(
-            bytes: tally.bytes, opBytes: tally.operationBytes, elapsedNs: elapsedNanoseconds,
-            throughputMbPerS: megabytesPerSecond,
-            recordsPerS: recordsPerSecond, records: tally.records, descriptors: tally.descriptors,
-            rejectedRecords: tally.rejectedRecords, skippedRecords: skippedRecords, streams: streams,
-            totals: eachTotal.map { .init(program: $0.program, op: $0.step, value: "\($0.value)") },
-            answer: answer.map {
-                .init(
-                    records: $0.records, rejectedRecords: $0.rejectedRecords, descriptors: $0.descriptors,
-                    bytes: $0.bytes)
-            }, backing: backing?.description, isa: isa.rawValue, verified: verified, difference: disagreement,
-            endedEarly: fault?.description)
-        return try ToolReport(tool: tool, config: config, result: result, warnings: warnings).text()
+extension StreamOutcome: ReportObject {
+    package static var figures: [Figure<Self>] {
+        rates
+        work
+        verdict
     }
 
-    private var eachTotal: [(program: String, step: String, value: UInt64)] {
+    @FigureList<Self> private static var rates: [Figure<Self>] {
+        Figure("bytes", "payload of executed records, or of those that were sent and released", \.tally.bytes)
+        Figure("op_bytes", "`bytes`, times the number of operations", \.tally.operationBytes)
+        Figure("elapsed_ns", "during which a stream was on", \.elapsedNanoseconds)
+        Figure("throughput_mb_per_s", "`bytes` / `elapsed_ns`", \.megabytesPerSecond, label: "throughput") {
+            "\(decimals($0.megabytesPerSecond, 1)) MB/s: \(scaled(Double($0.tally.bytes)))B in \(decimals($0.seconds, 2)) s, "
+                + "\(scaled($0.recordsPerSecond))records/s, \(scaled(Double($0.tally.descriptors) / $0.seconds))descriptors/s"
+        }
+        Figure("baseline_mb_per_s", "null, as the next two: there is no baseline") { _ in Double?.none }
+        Figure("cpupwn", "null") { _ in Double?.none }
+        Figure("cpupwn_per_cpu", "null") { _ in Double?.none }
+        Figure("records_per_s", "`records` / `elapsed_ns`", \.recordsPerSecond)
+    }
+
+    @FigureList<Self> private static var work: [Figure<Self>] {
+        Figure("records", "executed, or sent and released", \.tally.records) {
+            "\($0.tally.records), \($0.tally.descriptors) descriptors, \($0.tally.bytes) bytes"
+                + ($0.streams > 1 ? ", in \($0.streams) streams" : "")
+        }
+        Figure("descriptors", "of those records", \.tally.descriptors)
+        Figure("streams", "beginnings: one for each receiver, or for each transmitter that was received", \.streams)
+        Figure("answer", "the transmitter's: what the last receiver executed; else null", \.answer, label: "consumer") {
+            $0.answer.map { "executed \($0.records) records, \($0.bytes) bytes, rejected \($0.rejectedRecords)" }
+        }
+        Figure("totals", "one for each yielding operation; the transmitter's are the receiver's answer", \.eachTotal) {
+            $0.eachTotal.map { ($0.op, "\($0.value)") }
+        }
+        Figure("backing", "the blob's memory that was really got", \.backing?.description, label: "blob") { outcome in
+            outcome.backing.map { "\(outcome.side.place.blobPath): \($0)" }
+        }
+        Figure("isa", "the kernels that were used", \.isa.rawValue, label: "kernels") {
+            $0.role == .consumer ? $0.isa.rawValue : nil
+        }
+    }
+
+    @FigureList<Self> private static var verdict: [Figure<Self>] {
+        Figure("rejected_records", "damaged or out of bounds", \.tally.rejectedRecords, label: "rejected") {
+            $0.tally.rejectedRecords > 0 ? "\($0.tally.rejectedRecords) records, damaged or out of bounds" : nil
+        }
+        Figure(
+            "skipped_records", "passed over, because the beginning of their stream was not seen", \.skippedRecords,
+            label: "skipped"
+        ) {
+            $0.skippedRecords > 0 ? "\($0.skippedRecords) records of a stream whose beginning was not seen" : nil
+        }
+        Figure("verified", "null for a run that was not asked to, or that cannot be verified", \.verified) {
+            switch $0.verified {
+            case true?: "yes: every result and every byte of the blob equals the reference implementation's"
+            case false?: "NO: \($0.disagreement ?? "records were rejected")"
+            case nil: $0.unverifiable.map { "no: \($0)" } ?? "not asked for (--verify)"
+            }
+        }
+        Figure("difference", "what the two sides disagree about, or what differs from the reference", \.disagreement)
+        Figure("ended_early", "why; null for a stream that came to its end", \.fault?.description, label: "ended early")
+        {
+            $0.fault?.description
+        }
+    }
+
+    private var eachTotal: [OperationTotal] {
         totals.flatMap { entry in
             zip(entry.program.reducers, entry.values).map {
-                (entry.program.description, $0.description, $1)
+                OperationTotal(program: entry.program.description, op: $0.description, value: $1)
             }
         }
     }
 
-    /// The summary for people.
-    package var summary: String {
+    /// The first line of the summary.
+    var title: String {
         let work = program.map { "\($0)" } ?? "no stream"
-        var lines = [
-            role == .producer ? "\(work), sent to \(side.place.ringPath)" : "\(work), from \(side.place.ringPath)"
-        ]
-        func line(_ name: String, _ text: String) {
-            lines.append("  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + text)
-        }
-        line(
-            "throughput",
-            "\(decimals(megabytesPerSecond, 1)) MB/s: \(scaled(Double(tally.bytes)))B in \(decimals(seconds, 2)) s, "
-                + "\(scaled(recordsPerSecond))records/s, \(scaled(Double(tally.descriptors) / seconds))descriptors/s")
-        line(
-            "records",
-            "\(tally.records), \(tally.descriptors) descriptors, \(tally.bytes) bytes"
-                + (streams > 1 ? ", in \(streams) streams" : ""))
-        if let answer {
-            line(
-                "consumer",
-                "executed \(answer.records) records, \(answer.bytes) bytes, rejected \(answer.rejectedRecords)")
-        }
-        for total in eachTotal { line(total.step, "\(total.value)") }
-        if let backing { line("blob", "\(side.place.blobPath): \(backing)") }
-        if role == .consumer { line("kernels", isa.rawValue) }
-        if tally.rejectedRecords > 0 { line("rejected", "\(tally.rejectedRecords) records, damaged or out of bounds") }
-        if skippedRecords > 0 {
-            line("skipped", "\(skippedRecords) records of a stream whose beginning was not seen")
-        }
-        switch verified {
-        case true?:
-            line("verified", "yes: every result and every byte of the blob equals the reference implementation's")
-        case false?: line("verified", "NO: \(disagreement ?? "records were rejected")")
-        case nil: line("verified", unverifiable.map { "no: \($0)" } ?? "not asked for (--verify)")
-        }
-        if let fault { line("ended early", "\(fault)") }
-        return lines.joined(separator: "\n")
+        return role == .producer ? "\(work), sent to \(side.place.ringPath)" : "\(work), from \(side.place.ringPath)"
     }
 }

@@ -191,14 +191,18 @@ struct TroubleTests {
                     tool: tool, arguments: ["--iface", "lo", "--copy", "--zero-copy"], status: 64,
                     message: "exclude each other"),
                 Case(tool: tool, arguments: ["--iface", "lo", "--queue", "-1"], status: 64, message: "--queue"),
-                Case(tool: tool, arguments: ["--iface", "lo", "--queue=64"], status: 64, message: "--queue 64"),
+                Case(
+                    tool: tool, arguments: ["--iface", "lo", "--queue=64"], status: 64,
+                    message: "'64' is invalid for '--queue"),
                 Case(
                     tool: tool, arguments: ["--iface", "lo", "--queue=63"], status: 69,
                     message: "there is no such queue"),
-                Case(tool: tool, arguments: ["--iface", "lo", "--chunks", "100"], status: 64, message: "--chunks 100"),
+                Case(
+                    tool: tool, arguments: ["--iface", "lo", "--chunks", "100"], status: 64,
+                    message: "'100' is invalid for '--chunks"),
                 Case(
                     tool: tool, arguments: ["--iface", "lo", "--chunks", "131072"], status: 64,
-                    message: "--chunks 131072"),
+                    message: "'131072' is invalid for '--chunks"),
                 Case(
                     tool: tool, arguments: ["--iface", "lo", "--chunk-bytes", "1500"], status: 64,
                     message: "--chunk-bytes"),
@@ -220,7 +224,9 @@ struct TroubleTests {
             Case(tool: receive, arguments: ["--iface", "lo", "--mode", "hw"], status: 64, message: "--mode"),
             Case(tool: transmit, arguments: ["--iface", "lo", "--len", "45"], status: 64, message: "take 46 bytes"),
             Case(tool: transmit, arguments: ["--iface", "lo", "--dst-mac", "1:2"], status: 64, message: "--dst-mac"),
-            Case(tool: transmit, arguments: ["--iface", "lo", "--batch", "0"], status: 64, message: "--batch 0"),
+            Case(
+                tool: transmit, arguments: ["--iface", "lo", "--batch", "0"], status: 64,
+                message: "'0' is invalid for '--batch"),
         ]
 
     @Test("What cannot be done is refused with a message that says what and where")

@@ -76,14 +76,16 @@ struct LoopTests {
                     tool: tool, arguments: ["--no-huge", "--vdev", "net_af_packet0,iface=nosuch"], status: 66,
                     message: "DPDK has none"),
                 Case(tool: tool, arguments: ["--no-huge", "--eal=--nonsense"], status: 69, message: "--nonsense"),
-                Case(tool: tool, arguments: ["--no-huge", "--memory-mb", "1"], status: 64, message: "--memory-mb 1"),
+                Case(
+                    tool: tool, arguments: ["--no-huge", "--memory-mb", "1"], status: 64,
+                    message: "'1' is invalid for '--memory-mb"),
                 Case(
                     tool: tool, arguments: ["--no-huge", "--memory-mb", "16", "--vdev", "net_null0"], status: 69,
                     message: "--memory-mb"),
                 Case(tool: tool, arguments: ["--memory-mb", "65536"], status: 69, message: "or use --no-huge"),
                 Case(
                     tool: tool, arguments: ["--no-huge", "--vdev", "net_null0", "--burst", "257"], status: 64,
-                    message: "--burst 257"),
+                    message: "'257' is invalid for '--burst"),
                 Case(
                     tool: tool, arguments: ["--no-huge", "--vdev", "net_null0", "--op", "sub"], status: 64,
                     message: "\"sub\", is unknown"),
@@ -98,7 +100,9 @@ struct LoopTests {
                 tool: transmit,
                 arguments: ["--no-huge", "--vdev", "net_memif0,role=server,socket=/pfs-nobody-comes"], status: 69,
                 message: "is the other end there?"),
-            Case(tool: receive, arguments: ["--frame-bytes", "100"], status: 64, message: "--frame-bytes 100"),
+            Case(
+                tool: receive, arguments: ["--frame-bytes", "100"], status: 64,
+                message: "'100' is invalid for '--frame-bytes"),
             Case(tool: probe, arguments: ["--no-huge", "--iface", "a,b"], status: 64, message: "--iface"),
             Case(tool: probe, arguments: ["--memory-mb", "65536"], status: 69, message: "or use --no-huge"),
         ]

@@ -164,9 +164,13 @@ struct TroubleTests {
         Case(tool: packetSend, arguments: [], status: 64, message: "--iface"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--dst-mac", "1:2:3"], status: 64, message: "--dst-mac"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--tpacket", "v1"], status: 64, message: "--tpacket"),
-        Case(tool: packetSend, arguments: ["--iface", "va", "--slots", "100"], status: 64, message: "--slots 100"),
+        Case(
+            tool: packetSend, arguments: ["--iface", "va", "--slots", "100"], status: 64,
+            message: "'100' is invalid for '--slots"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--len", "45"], status: 64, message: "take 46 bytes"),
-        Case(tool: packetSend, arguments: ["--iface", "va", "--len=-1"], status: 64, message: "--len -1"),
+        Case(
+            tool: packetSend, arguments: ["--iface", "va", "--len=-1"], status: 64,
+            message: "'-1' is invalid for '--len"),
         Case(
             tool: packetSend, arguments: ["--iface", "va", "--len", "70", "--descriptors"], status: 64,
             message: "1 descriptors need 78 bytes"),
@@ -174,27 +178,41 @@ struct TroubleTests {
             tool: packetSend, arguments: ["--iface", "va", "--len", "100", "--descriptors", "--dpf", "9"], status: 64,
             message: "9 descriptors need 206 bytes"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--dpf", "9"], status: 64, message: "needs --descriptors"),
-        Case(tool: packetSend, arguments: ["--iface", "va", "--batch", "0"], status: 64, message: "--batch 0"),
-        Case(tool: packetSend, arguments: ["--iface", "va", "--count", "0"], status: 64, message: "--count 0"),
+        Case(
+            tool: packetSend, arguments: ["--iface", "va", "--batch", "0"], status: 64,
+            message: "'0' is invalid for '--batch"),
+        Case(
+            tool: packetSend, arguments: ["--iface", "va", "--count", "0"], status: 64,
+            message: "'0' is invalid for '--count"),
         Case(
             tool: packetSend, arguments: ["--iface", "va", "--op", "sub"], status: 64, message: "\"sub\", is unknown"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--imm", "1"], status: 64, message: "--imm needs --op"),
         Case(tool: packetSend, arguments: ["--iface", "va", "--duration", "nan"], status: 64, message: "--duration"),
-        Case(tool: packetSend, arguments: ["--iface", "va", "--align", "3"], status: 64, message: "--align 3"),
+        Case(
+            tool: packetSend, arguments: ["--iface", "va", "--align", "3"], status: 64,
+            message: "'3' is invalid for '--align"),
         Case(tool: packetReceive, arguments: ["--iface", "nosuch"], status: 66, message: "No such device"),
-        Case(tool: packetReceive, arguments: ["--iface", "vb", "--fanout", "0"], status: 64, message: "--fanout 0"),
+        Case(
+            tool: packetReceive, arguments: ["--iface", "vb", "--fanout", "0"], status: 64,
+            message: "'0' is invalid for '--fanout"),
         Case(
             tool: packetReceive, arguments: ["--iface", "vb", "--fanout", "2", "--op", "xor", "--imm", "1"], status: 64,
             message: "would race"),
         Case(
-            tool: packetReceive, arguments: ["--iface", "vb", "--block-kb", "5"], status: 64, message: "--block-kb 5"),
-        Case(tool: packetReceive, arguments: ["--iface", "vb", "--ring-kb", "1"], status: 64, message: "--ring-kb 1"),
+            tool: packetReceive, arguments: ["--iface", "vb", "--block-kb", "5"], status: 64,
+            message: "'5' is invalid for '--block-kb"),
         Case(
-            tool: packetReceive, arguments: ["--iface", "vb", "--page-size", "8k"], status: 64, message: "auto, 1g, 2m"),
-        Case(tool: packetReceive, arguments: ["--iface", "vb", "--blob-mb", "0"], status: 64, message: "--blob-mb 0"),
+            tool: packetReceive, arguments: ["--iface", "vb", "--ring-kb", "1"], status: 64,
+            message: "'1' is invalid for '--ring-kb"),
+        Case(
+            tool: packetReceive, arguments: ["--iface", "vb", "--page-size", "8k"], status: 64,
+            message: "'auto', '1g', '2m'"),
+        Case(
+            tool: packetReceive, arguments: ["--iface", "vb", "--blob-mb", "0"], status: 64,
+            message: "'0' is invalid for '--blob-mb"),
         Case(tool: datagramSend, arguments: ["--host", "localhost"], status: 64, message: "numeric"),
         Case(
-            tool: datagramSend, arguments: ["--host", "10.97.0.2", "--len", "70000"], status: 64,
+            tool: datagramSend, arguments: ["--host", "10.97.0.2", "--len", "65508"], status: 64,
             message: "at most 65507"),
         Case(tool: datagramSend, arguments: ["--host", "192.0.2.1"], status: 69, message: "Network is unreachable"),
         Case(tool: datagramReceive, arguments: ["--bind", "192.0.2.1"], status: 69, message: "Cannot assign"),

@@ -134,7 +134,7 @@ struct RunTests {
         }
         #expect(try cpu() is Int)
         #expect(try cpu("--producer-cpu", "0") as? Int == 0)
-        #expect(try cpu("--no-pin-producer") == nil)
+        #expect(try cpu("--no-pin-producer") is NSNull)
     }
 
     @Test("The log has one header, whole rows, and a live row every half second")

@@ -36,13 +36,6 @@ struct LimitTests {
             refusal { _ = try place(shared: "x", device: "/dev/y") }?.description.contains("exclude each other") == true
         )
         #expect(refusal { _ = try place(shared: "../x") } != nil)
-
-        var side = StreamSide(place: standard)
-        try side.validate()
-        for patience in [0, -1, .nan, 86_401] {
-            side.patienceSeconds = patience
-            #expect(refusal { try side.validate() }?.description.contains("--patience") == true)
-        }
     }
 
     /// What ended a stream, its exit code, and that the first thing wrong is the one that is told.

@@ -54,7 +54,7 @@ struct StreamTests {
         for (result, tool) in [(tx, "pfs_stream_fastpath_tx"), (rx, "pfs_stream_fastpath_rx")] {
             let document = try result.json()
             #expect(document["tool"] as? String == tool)
-            #expect(document["schema_version"] as? Int == 1)
+            #expect(document["schema_version"] as? Int == 2)
             #expect(document["machine"] is [String: Any] && document["warnings"] is [Any])
             let values = try result.result()
             let keys: Set = [
