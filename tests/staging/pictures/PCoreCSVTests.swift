@@ -105,7 +105,7 @@ struct PCoreCSVTests {
         try shop.write("a file", to: "file")
         #expect(try shop.run(Self.quick + ["--records", "2", "--pcore-csv", "file/x"]).status == 73)
         let tooLarge = try shop.run(
-            [ScratchFolder.runner, "--blob-mb", "100000000", "--no-baseline", "--pcore-csv", "p", "--quiet"])
+            [ScratchFolder.runner, "--blob-mb", "16777216", "--no-baseline", "--pcore-csv", "p", "--quiet"])
         #expect(tooLarge.status == 69)
         #expect(shop.list("p").isEmpty)
     }
