@@ -46,7 +46,7 @@ extension Tool {
 /// How every tool writes and ends.
 public enum CommandLineTool {
     /// Runs the body of the tool called `name`. What it throws becomes one line on standard error, behind that name, and an exit
-    /// code: that of a ``ToolError`` or of what `toolError` makes of another error, 128 plus the signal for ``Interrupted``. An
+    /// code: that of a ``ToolError`` or of what `toolError` makes of another error, 128 plus the signal for `Interrupted`. An
     /// `ExitCode` passes.
     ///
     /// - Parameters:

@@ -2,7 +2,7 @@ import PacketFSPCPU
 
 /// Which kernels a tool runs.
 public enum Kernels {
-    /// ``ISA/selected()``, with an exit code for what is wrong.
+    /// `ISA.selected()`, with an exit code for what is wrong.
     public static func selected() throws(ToolError) -> ISA {
         try ToolError.coded(ISA.selected)
     }

@@ -3,7 +3,7 @@ import PacketFSEngine
 import SystemPackage
 
 extension PCoreWorker {
-    /// ``runIfAsked(parentDied:failed:)`` of a tool, whose pcores say on standard error what went wrong.
+    /// `runIfAsked(parentDied:failed:)` of a tool, whose pcores say on standard error what went wrong.
     public static func runToolIfAsked() {
         runIfAsked { _ in
             let text: StaticString = "pfs: the parent process was killed; all pcores of its run have ended\n"
