@@ -223,8 +223,10 @@ struct CtlTests {
         #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/x.pfs-blob"))[0] == 7, "left as it was")
         #expect(try folder.ctl("create", "r", "--ring-pow2", "1").status == 0)
         #expect(try folder.ctl("create", "r", "--ring-pow2", "1").status == 73)
-        let huge = try folder.ctl("create", "y", "--blob-mb", "1000000000")
+        let huge = try folder.ctl("create", "y", "--blob-mb", "16777216")
         #expect(huge.status == 69 && huge.errors.contains("needed"), "\(huge)")
+        let beyond = try folder.ctl("create", "y", "--blob-mb", "16777217")
+        #expect(beyond.status == 64 && beyond.errors.contains("--blob-mb"), "\(beyond)")
         #expect(try folder.ctl("create", "y", "--ring-pow2", "26", "--slab-mb", "262144").status == 69)
         #expect(try folder.names == ["r.pfs-ring", "x.pfs-blob"])
         for (place, status) in [("/nonexistent/folder", 66), ("/proc", 69), ("/dev/null", 66), ("/usr", 69)] {
