@@ -125,6 +125,17 @@ import Testing
             plan, original: original, [Descriptor(offset: 13, length: 1 << 20)], "1 MiB at 13, \(kernels)")
     }
 
+    /// Ranges of at least this length are folded alone with AVX-512.
+    @Test(arguments: KernelBuild.all)
+    func checksumOfEightMegabytesMatchesTheReference(kernels: KernelBuild) throws {
+        let plan = try kernels.plan("crc32c")
+        var generator = SeededGenerator(seed: 8)
+        let length = (8 << 20) + 77
+        try expectReferenceResults(
+            plan, original: randomBytes(length + 64, using: &generator),
+            [Descriptor(offset: 13, length: UInt32(length))], "8 MiB and 77 bytes at 13, \(kernels)")
+    }
+
     /// Ranges are digested in fragments, side by side: some of a batch have ended when others go on.
     @Test(arguments: KernelBuild.all, ["fnv", "crc32c", "crc32c,fnv", "xor:7,fnv,xor:7", "add:3,crc32c,fnv"])
     func rangesThatEndBeforeOthersMatchTheReference(kernels: KernelBuild, text: String) throws {
