@@ -30,7 +30,9 @@ package struct Sample: Sendable {
     ) {
         (self.tally, self.elapsedNanoseconds) = (tally, elapsedNanoseconds)
         let done = tally.since(last?.tally ?? Tally())
-        let seconds = Double(max(1, elapsedNanoseconds - (last?.elapsedNanoseconds ?? 0))) / 1e9
+        // A stream's clock starts anew when its consumer is ready, so that a later sample can have less time behind it.
+        let since = last?.elapsedNanoseconds ?? 0
+        let seconds = Double(elapsedNanoseconds > since ? elapsedNanoseconds - since : 1) / 1e9
         megabytesPerSecond = Double(done.bytes) / seconds / 1e6
         recordsPerSecond = Double(done.records) / seconds
         self.baselineMegabytesPerSecond = baselineMegabytesPerSecond

@@ -12,6 +12,16 @@ import Testing
 /// What configurations take and refuse, and what outcomes compute and say. How they come about is tested with real pcores.
 @Suite("pfs_proc_pcores: configurations and outcomes")
 struct OutcomeTests {
+    @Test("A sample with less time behind it than the one before")
+    func clockThatStartsAnew() {
+        var tally = Tally()
+        let first = Sample(tally, elapsedNanoseconds: 5_000_000, isa: .portable)
+        tally.count(descriptors: 1, bytes: 1000, operations: 1)
+        let next = Sample(tally, elapsedNanoseconds: 2_000_000, after: first, isa: .portable)
+        #expect(next.megabytesPerSecond.isFinite && next.megabytesPerSecond > 0)
+        #expect(next.elapsedNanoseconds == 2_000_000)
+    }
+
     /// The exit code and message with which `body` refuses; nil if it does not.
     private func refusal(_ body: () throws -> Void) -> ToolError? {
         do {
